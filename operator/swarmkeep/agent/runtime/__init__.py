@@ -1,0 +1,1 @@
+"""The only room that knows docker, runc and CRIU on this node."""

@@ -1,0 +1,1 @@
+"""Front door 5: the command, one file per verb."""

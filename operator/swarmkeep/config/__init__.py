@@ -1,0 +1,1 @@
+"""Settings: small dataclasses with unit and default beside each field."""

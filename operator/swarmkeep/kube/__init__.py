@@ -1,0 +1,1 @@
+"""A client of our API (or of a real kube-apiserver), shared by agent, controllers and command."""

@@ -1,0 +1,1 @@
+"""Nouns: what things are. Frozen dataclasses, standard library only, no I/O."""

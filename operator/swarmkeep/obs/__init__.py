@@ -1,0 +1,1 @@
+"""Metrics and logging: it is told, it never asks."""

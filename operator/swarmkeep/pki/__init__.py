@@ -1,0 +1,1 @@
+"""Certificates: a CA, and client and server certificates for the three roles."""

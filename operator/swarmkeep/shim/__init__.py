@@ -1,0 +1,1 @@
+"""Front door 4: the OCI runtime in front of runc. Standard library only."""
