@@ -1,0 +1,164 @@
+"""Workload: one thing with one state, and who may run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.wire import Object, optional_time, section
+
+
+class Phase(StrEnum):
+    """What a workload is doing."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    RESTORING = "Restoring"
+    HELD = "Held"
+    FENCED = "Fenced"
+    LOST = "Lost"
+    STOPPED = "Stopped"
+
+
+class End(StrEnum):
+    """How a task ended."""
+
+    STOPPED = "Stopped"
+    """Docker or Swarm stopped it."""
+    EXITED = "Exited"
+    """It ended by itself with exit code 0."""
+    CRASHED = "Crashed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    NODE_LOSS = "NodeLoss"
+    KILLED = "Killed"
+    """SwarmKeep ended it: another node had taken the claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run a workload; `node` is empty when nobody holds it. `epoch` only grows."""
+
+    node: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewestVersion:
+    """The newest finished version, as the workload's status tells it."""
+
+    number: int
+    taken_at: datetime
+    spec_hash: str
+    reason: str = "Schedule"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a task came up."""
+
+    restored: bool
+    reason: str
+    task_id: str
+    version: int | None
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LastEnd:
+    """How the task before ended."""
+
+    how: End
+    at: datetime | None
+    final_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmView:
+    """What the Swarm says of the workload's task."""
+
+    task_id: str
+    node: str
+    state: str
+    desired_state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Workload as decisions need it."""
+
+    ref: Ref
+    resource_version: str
+    policy: str
+    service_id: str
+    service_name: str
+    slot: int | None
+    force_update: int
+    phase: Phase
+    claim: Claim
+    container_id: str | None
+    spec_hash: str | None
+    newest: NewestVersion | None
+    last_start: Start | None
+    last_end: LastEnd | None
+    consecutive_failures: int
+    """Versions in a row that could not be taken."""
+    failed_restores: Mapping[int, int] = field(default_factory=dict)
+    swarm: SwarmView | None = None
+
+
+def parse_workload(obj: Object) -> Workload:
+    """Reads a Workload that passed schema validation."""
+    meta, spec, status = section(obj, "metadata"), section(obj, "spec"), section(obj, "status")
+    service, claim = section(spec, "service"), section(status, "claim")
+    return Workload(
+        ref=Ref(meta["namespace"], meta["name"]),
+        resource_version=meta.get("resourceVersion", ""),
+        policy=spec["policy"],
+        service_id=service["id"],
+        service_name=service["name"],
+        slot=spec.get("slot"),
+        force_update=spec.get("forceUpdate", 0),
+        phase=Phase(status.get("phase", "Pending")),
+        claim=Claim(claim.get("node") or "", claim.get("epoch", 0)),
+        container_id=section(status, "container").get("id"),
+        spec_hash=status.get("specHash"),
+        newest=_newest(section(status, "newestVersion")),
+        last_start=_start(section(status, "lastStart")),
+        last_end=_end(section(status, "lastEnd")),
+        consecutive_failures=section(status, "lastFailure").get("consecutive", 0),
+        failed_restores={int(number): count for number, count in section(status, "failedRestores").items()},
+        swarm=_swarm(section(status, "swarm")),
+    )
+
+
+def _newest(raw: Mapping[str, Any]) -> NewestVersion | None:
+    taken_at = optional_time(raw.get("takenAt"))
+    if "number" not in raw or taken_at is None:
+        return None
+    return NewestVersion(raw["number"], taken_at, raw.get("specHash", ""), raw.get("reason", "Schedule"))
+
+
+def _start(raw: Mapping[str, Any]) -> Start | None:
+    if "how" not in raw:
+        return None
+    return Start(
+        restored=raw["how"] == "Restored",
+        reason=raw.get("reason", ""),
+        task_id=raw.get("taskID", ""),
+        version=raw.get("version"),
+        at=optional_time(raw.get("at")),
+    )
+
+
+def _end(raw: Mapping[str, Any]) -> LastEnd | None:
+    return LastEnd(End(raw["how"]), optional_time(raw.get("at")), raw.get("finalVersion")) if "how" in raw else None
+
+
+def _swarm(raw: Mapping[str, Any]) -> SwarmView | None:
+    if "taskID" not in raw:
+        return None
+    return SwarmView(raw["taskID"], raw.get("node", ""), raw.get("state", ""), raw.get("desiredState", ""))
