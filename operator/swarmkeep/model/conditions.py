@@ -40,7 +40,7 @@ def merge_conditions(
 ) -> list[dict[str, Any]]:
     """`status.conditions` with `new` in place; lastTransitionTime moves only when a status changes.
 
-    Types that `new` does not name stay as they are. Equal input gives equal output, so that nothing is written for nothing.
+    Types that `new` does not name stay. Equal input gives equal output, so that nothing is written for nothing.
     """
     merged = {item["type"]: dict(item) for item in old}
     for condition in new:

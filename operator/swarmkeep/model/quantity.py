@@ -37,7 +37,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """The shortest text that `parse_duration` reads back, exact to a millisecond; negative lengths are written as 0s."""
+    """The shortest text that `parse_duration` reads back, exact to a millisecond; a negative length becomes 0s."""
     rest = max(0, round(duration / timedelta(milliseconds=1)))
     parts = []
     for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
