@@ -1,0 +1,104 @@
+"""Restore or fresh? The one decision about a task that comes up, and about who may run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from swarmkeep.model.policy import Otherwise, RestoreOn, RestoreRules
+from swarmkeep.model.workload import End
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version that lies whole in storage."""
+
+    number: int
+    taken_at: datetime
+    spec_hash: str
+    usable: bool = True
+    """False when it is being deleted or is known to be damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Start from a version."""
+
+    version: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Start from nothing; never without a reason."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Do not start."""
+
+    reason: str
+    message: str
+
+
+Decision = Restore | Fresh | Hold
+
+_WANTED_BY: Mapping[End, RestoreOn | None] = {
+    End.NODE_LOSS: RestoreOn.NODE_LOSS,
+    End.CRASHED: RestoreOn.CRASH,
+    End.OUT_OF_MEMORY: RestoreOn.CRASH,
+    End.STOPPED: RestoreOn.RESCHEDULE,
+    End.KILLED: RestoreOn.RESCHEDULE,
+    End.EXITED: None,
+}
+
+
+def decide_start(
+    rules: RestoreRules,
+    end: End | None,
+    spec_hash: str,
+    candidates: Sequence[Candidate],
+    failed_restores: Mapping[int, int],
+    now: datetime,
+) -> Decision:
+    """What a task that comes up does.
+
+    `end` is how the task before it ended; None when nobody saw it end, which counts as a crash. `failed_restores` says
+    how often each version failed to come up since the last good start.
+    """
+    if not candidates:
+        return Fresh("NoVersion", "no version was ever taken")
+    newest = max(candidates, key=lambda candidate: candidate.number)
+    if newest.spec_hash != spec_hash:
+        return Fresh(
+            "SpecChanged",
+            f"image, command, environment, mounts or a forced update differ from those of version {newest.number}",
+        )
+    wanted = _WANTED_BY[end] if end else RestoreOn.CRASH
+    if wanted is None:
+        return Fresh("Completed", "the task before ended by itself with exit code 0")
+    if wanted not in rules.on:
+        return Fresh("NotInPolicy", f"the policy's restore.on does not name {wanted}")
+    fitting = [
+        candidate
+        for candidate in candidates
+        if candidate.usable
+        and candidate.spec_hash == spec_hash
+        and failed_restores.get(candidate.number, 0) < rules.attempts
+        and (rules.max_age is None or now - candidate.taken_at <= rules.max_age)
+    ]
+    if fitting:
+        chosen = max(fitting, key=lambda candidate: candidate.number)
+        age = (now - chosen.taken_at).total_seconds()
+        return Restore(chosen.number, str(wanted), f"from version {chosen.number}, taken {age:.1f} s before")
+    message = (
+        f"none of {len(candidates)} versions can be restored: each is damaged, too old or failed {rules.attempts} times"
+    )
+    if rules.otherwise is Otherwise.HOLD:
+        return Hold("NoRestorableVersion", message)
+    return Fresh("NoRestorableVersion", message)

@@ -1,0 +1,119 @@
+"""Restore or fresh: the order of the questions, one by one."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmkeep.model.policy import Otherwise, RestoreOn, RestoreRules
+from swarmkeep.model.workload import End
+from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def version(number: int, spec_hash: str = "a", *, age_s: float = 10, usable: bool = True) -> Candidate:
+    return Candidate(number, NOW - timedelta(seconds=age_s), spec_hash, usable)
+
+
+@pytest.mark.parametrize(
+    ("end", "candidates", "expected"),
+    [
+        (End.NODE_LOSS, [], "NoVersion"),
+        (End.NODE_LOSS, [version(1, "b")], "SpecChanged"),
+        (End.NODE_LOSS, [version(1, "a"), version(2, "b")], "SpecChanged"),
+        (End.EXITED, [version(1)], "Completed"),
+        (End.NODE_LOSS, [version(1, usable=False)], "NoRestorableVersion"),
+    ],
+)
+def test_fresh_always_has_a_reason(end: End, candidates: list[Candidate], expected: str) -> None:
+    decision = decide_start(RestoreRules(), end, "a", candidates, {}, NOW)
+    assert isinstance(decision, Fresh)
+    assert decision.reason == expected
+    assert decision.message
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (End.NODE_LOSS, "NodeLoss"),
+        (End.CRASHED, "Crash"),
+        (End.OUT_OF_MEMORY, "Crash"),
+        (End.STOPPED, "Reschedule"),
+        (None, "Crash"),
+    ],
+)
+def test_the_newest_version_is_restored_after_an_end_that_the_policy_names(end: End | None, reason: str) -> None:
+    decision = decide_start(RestoreRules(), end, "a", [version(2), version(1)], {}, NOW)
+    assert decision == Restore(2, reason, "from version 2, taken 10.0 s before")
+
+
+def test_an_end_that_the_policy_does_not_name_starts_fresh() -> None:
+    rules = RestoreRules(on=frozenset({RestoreOn.NODE_LOSS}))
+    decision = decide_start(rules, End.CRASHED, "a", [version(1)], {}, NOW)
+    assert isinstance(decision, Fresh)
+    assert decision.reason == "NotInPolicy"
+
+
+def test_a_version_that_failed_too_often_gives_way_to_the_one_before() -> None:
+    decision = decide_start(RestoreRules(attempts=2), End.NODE_LOSS, "a", [version(1), version(2)], {2: 2}, NOW)
+    assert isinstance(decision, Restore)
+    assert decision.version == 1
+
+
+def test_versions_older_than_the_policy_allows_do_not_count() -> None:
+    rules = RestoreRules(max_age=timedelta(seconds=5), otherwise=Otherwise.HOLD)
+    decision = decide_start(rules, End.NODE_LOSS, "a", [version(1, age_s=6)], {}, NOW)
+    assert isinstance(decision, Hold)
+    assert decision.reason == "NoRestorableVersion"
+
+
+@given(
+    st.lists(
+        st.builds(
+            Candidate,
+            st.integers(1, 30),
+            st.integers(0, 500).map(lambda age: NOW - timedelta(seconds=age)),
+            st.sampled_from("ab"),
+            st.booleans(),
+        ),
+        max_size=8,
+        unique_by=lambda candidate: candidate.number,
+    ),
+    st.sampled_from([None, *End]),
+    st.dictionaries(st.integers(1, 30), st.integers(0, 4)),
+    st.sampled_from([None, timedelta(seconds=100)]),
+)
+def test_what_is_restored_always_fits_and_nothing_newer_would(
+    candidates: list[Candidate], end: End | None, failed: dict[int, int], max_age: timedelta | None
+) -> None:
+    rules = RestoreRules(max_age=max_age)
+    decision = decide_start(rules, end, "a", candidates, failed, NOW)
+    if not isinstance(decision, Restore):
+        return
+    chosen = next(candidate for candidate in candidates if candidate.number == decision.version)
+    assert chosen.usable
+    assert chosen.spec_hash == "a"
+    assert failed.get(chosen.number, 0) < rules.attempts
+    assert max_age is None or NOW - chosen.taken_at <= max_age
+    for newer in candidates:
+        if newer.number > chosen.number:
+            assert (
+                not newer.usable
+                or newer.spec_hash != "a"
+                or failed.get(newer.number, 0) >= rules.attempts
+                or (max_age is not None and NOW - newer.taken_at > max_age)
+            )
+
+
+@given(st.integers(1, 5), st.integers(1, 5))
+def test_failing_every_time_ends_after_attempts_times_versions(attempts: int, count: int) -> None:
+    rules = RestoreRules(attempts=attempts)
+    candidates = [version(number) for number in range(1, count + 1)]
+    failed: dict[int, int] = {}
+    for _ in range(attempts * count):
+        decision = decide_start(rules, End.NODE_LOSS, "a", candidates, failed, NOW)
+        assert isinstance(decision, Restore)
+        failed[decision.version] = failed.get(decision.version, 0) + 1
+    assert isinstance(decide_start(rules, End.NODE_LOSS, "a", candidates, failed, NOW), Fresh)
