@@ -21,6 +21,8 @@ _BRANCH_KEYWORDS = frozenset({"enum", "anyOf", "oneOf", "allOf", "not", "propert
 VALUE_KEYWORDS = _NUMBER_KEYWORDS | _STRING_KEYWORDS | _CONTAINER_KEYWORDS | _BRANCH_KEYWORDS
 """Keywords that only judge a value; inside anyOf, oneOf, allOf and not nothing else is allowed."""
 
+YAML_BOOLEANS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false"})
+
 INT_OR_STRING = "x-kubernetes-int-or-string"
 PRESERVE_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
 
@@ -48,6 +50,9 @@ def _problems(schema: Any, path: str) -> Iterator[str]:
     yield from _keyword_problems(schema, where)
     yield from _list_problems(schema, where)
     for name, child in schema.get("properties", {}).items():
+        if not isinstance(name, str) or name.lower() in YAML_BOOLEANS:
+            yield f"{where}: the name {name!r} is a boolean in YAML 1.1, which kubectl reads: no user could write it"
+            continue
         yield from _problems(child, f"{path}.{name}" if path else name)
     if "items" in schema:
         yield from _problems(schema["items"], f"{path}[]")

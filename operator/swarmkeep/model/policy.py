@@ -121,7 +121,7 @@ def parse_policy(obj: Object) -> Policy:
         tcp=Tcp(checkpoint.get("tcp", "Close")),
         max_freeze=parse_duration(checkpoint.get("maxFreeze", "5s")),
         restore=RestoreRules(
-            on=frozenset(map(RestoreOn, restore.get("on", list(RestoreOn)))),
+            on=frozenset(map(RestoreOn, restore.get("after", list(RestoreOn)))),
             lazy=restore.get("pages", "Lazy") == "Lazy",
             max_age=parse_duration(restore["maxAge"]) if "maxAge" in restore else None,
             attempts=restore.get("attempts", 3),
