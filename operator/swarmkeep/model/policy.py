@@ -64,7 +64,7 @@ class Selector:
 class RestoreRules:
     """When and how a workload is restored."""
 
-    on: frozenset[RestoreOn] = frozenset(RestoreOn)
+    after: frozenset[RestoreOn] = frozenset(RestoreOn)
     lazy: bool = True
     max_age: timedelta | None = None
     """Older versions do not count; None means any age."""
@@ -121,7 +121,7 @@ def parse_policy(obj: Object) -> Policy:
         tcp=Tcp(checkpoint.get("tcp", "Close")),
         max_freeze=parse_duration(checkpoint.get("maxFreeze", "5s")),
         restore=RestoreRules(
-            on=frozenset(map(RestoreOn, restore.get("after", list(RestoreOn)))),
+            after=frozenset(map(RestoreOn, restore.get("after", list(RestoreOn)))),
             lazy=restore.get("pages", "Lazy") == "Lazy",
             max_age=parse_duration(restore["maxAge"]) if "maxAge" in restore else None,
             attempts=restore.get("attempts", 3),

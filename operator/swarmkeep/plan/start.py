@@ -82,8 +82,8 @@ def decide_start(
     wanted = _WANTED_BY[end] if end else RestoreOn.CRASH
     if wanted is None:
         return Fresh("Completed", "the task before ended by itself with exit code 0")
-    if wanted not in rules.on:
-        return Fresh("NotInPolicy", f"the policy's restore.on does not name {wanted}")
+    if wanted not in rules.after:
+        return Fresh("NotInPolicy", f"the policy's restore.after does not name {wanted}")
     fitting = [
         candidate
         for candidate in candidates

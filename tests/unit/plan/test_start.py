@@ -50,7 +50,7 @@ def test_the_newest_version_is_restored_after_an_end_that_the_policy_names(end: 
 
 
 def test_an_end_that_the_policy_does_not_name_starts_fresh() -> None:
-    rules = RestoreRules(on=frozenset({RestoreOn.NODE_LOSS}))
+    rules = RestoreRules(after=frozenset({RestoreOn.NODE_LOSS}))
     decision = decide_start(rules, End.CRASHED, "a", [version(1)], {}, NOW)
     assert isinstance(decision, Fresh)
     assert decision.reason == "NotInPolicy"

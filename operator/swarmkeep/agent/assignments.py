@@ -1,0 +1,108 @@
+"""Checkpoint objects that the operator has assigned to this node: versions to take now, versions to delete."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.scheduler import Scheduler
+from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.errors import Conflict, InvalidObject, NotFound, SwarmKeepError
+from swarmkeep.kube.client import Client
+from swarmkeep.kube.mirror import Mirror
+from swarmkeep.model.checkpoint import DATA_FINALIZER, Checkpoint, CheckpointPhase, parse_checkpoint
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import CHECKPOINT
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 2.0
+DELETE_LIMIT_S = 60.0
+
+
+class Assignments:
+    """Carries out what Checkpoint objects of this node ask for. Everything here may be repeated."""
+
+    def __init__(
+        self,
+        node: str,
+        client: Client,
+        desired: Desired,
+        locations: Locations,
+        scheduler: Scheduler,
+        tracked: TrackedContainers,
+    ) -> None:
+        self._client = client
+        self._desired = desired
+        self._locations = locations
+        self._scheduler = scheduler
+        self._tracked = tracked
+        self._wake = asyncio.Event()
+        self._pending = self._mirror(node, CheckpointPhase.PENDING)
+        self._deleting = self._mirror(node, CheckpointPhase.DELETING)
+
+    async def run(self) -> None:
+        """Works for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pending.run())
+            group.create_task(self._deleting.run())
+            group.create_task(self._loop())
+
+    async def _loop(self) -> None:
+        while True:
+            for obj in list(self._pending.objects.values()):
+                self._take(parse_checkpoint(obj))
+            for obj in list(self._deleting.objects.values()):
+                await self._delete(parse_checkpoint(obj))
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    def _take(self, checkpoint: Checkpoint) -> None:
+        workload = Ref(checkpoint.ref.namespace, checkpoint.workload)
+        tracked = self._tracked.get(workload)
+        policy = self._desired.policy(Ref(workload.namespace, tracked.policy)) if tracked else None
+        if tracked is None or policy is None or not self._scheduler.can_take(tracked):
+            # The operator gives it to another node, or fails it, when this lasts.
+            return
+        self._scheduler.take(tracked, policy, checkpoint.reason, checkpoint.ref.name)
+
+    async def _delete(self, checkpoint: Checkpoint) -> None:
+        """The data first, then the finalizer, then the object: what is left behind is always still listed."""
+        workload = str(Ref(checkpoint.ref.namespace, checkpoint.workload))
+        number = checkpoint.version
+        try:
+            if number is not None and checkpoint.location:
+                await self._locations.call(
+                    checkpoint.location, lambda repository: repository.delete(workload, number), DELETE_LIMIT_S
+                )
+            await self._drop_object(checkpoint)
+        except SwarmKeepError as error:
+            log.warning("could not delete a version, trying again", checkpoint=str(checkpoint.ref), error=str(error))
+            return
+        log.info("deleted a version", checkpoint=str(checkpoint.ref), workload=workload, version=number)
+
+    async def _drop_object(self, checkpoint: Checkpoint) -> None:
+        namespace, name = checkpoint.ref.namespace, checkpoint.ref.name
+        keep = [finalizer for finalizer in checkpoint.finalizers if finalizer != DATA_FINALIZER]
+        patch = {"metadata": {"finalizers": keep or None, "resourceVersion": checkpoint.resource_version}}
+        try:
+            await self._client.patch(CHECKPOINT, name, patch, namespace)
+            if not checkpoint.deleting:
+                await self._client.delete(CHECKPOINT, name, namespace)
+        except (NotFound, Conflict, InvalidObject) as error:
+            log.info("the object changed meanwhile", checkpoint=str(checkpoint.ref), error=str(error))
+
+    def _mirror(self, node: str, phase: CheckpointPhase) -> Mirror:
+        return Mirror(
+            self._client,
+            CHECKPOINT,
+            fields=f"status.node={node},status.phase={phase}",
+            on_change=lambda *_: self._wake.set(),
+        )

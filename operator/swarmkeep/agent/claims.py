@@ -1,0 +1,88 @@
+"""Taking, keeping and giving back the right to run a workload, through the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swarmkeep.errors import Conflict
+from swarmkeep.kube.client import Client
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.workload import Claim, Phase, Workload, parse_workload
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The claim is ours. `before` is the workload as it was."""
+
+    claim: Claim
+    before: Workload
+    from_lost_node: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Another node has it and lives, or was faster."""
+
+    message: str
+    retry_after_s: float
+
+
+class Claims:
+    """The claims of one node. Every change compares the resource version, so that of two takers one loses."""
+
+    def __init__(self, client: Client, node: str) -> None:
+        self._client = client
+        self._node = node
+
+    async def read(self, ref: Ref) -> Workload:
+        """The workload as it is now. Raises NotFound, Unavailable."""
+        return parse_workload(await self._client.get(WORKLOAD, ref.name, ref.namespace))
+
+    async def take(self, ref: Ref, phase: Phase) -> Taken | Busy:
+        """Takes the claim if it is free, ours already, or its holder's lease has run out; each time under a new epoch.
+
+        Raises NotFound when there is no such workload, Unavailable when the API does not answer.
+        """
+        before = await self.read(ref)
+        holder = before.claim.node
+        other = holder if holder not in ("", self._node) else None
+        claim = Claim(self._node, before.claim.epoch + 1)
+        patch = {
+            "metadata": {"resourceVersion": before.resource_version},
+            "status": {"claim": {"node": claim.node, "epoch": claim.epoch}, "phase": str(phase)},
+        }
+        try:
+            await self._client.patch(
+                WORKLOAD, ref.name, patch, ref.namespace, subresource="status", expired_lease=other
+            )
+        except Conflict as conflict:
+            if conflict.reason == "LeaseAlive":
+                return Busy(f"{other} has the right to run {ref} and is alive", _retry_after(conflict))
+            return Busy(f"somebody else changed {ref} at the same time", 0.05)
+        return Taken(claim, before, other is not None)
+
+    async def report(self, ref: Ref, claim: Claim, status: Mapping[str, Any]) -> Workload | None:
+        """Writes our part of the status while the claim is ours.
+
+        Returns the workload with the claim of whoever has it when it is not; then nothing was written. Returns None
+        when all is well or the workload was deleted. Raises Unavailable.
+        """
+        for _ in range(5):
+            before = await self.read(ref)
+            if before.claim.epoch > claim.epoch or before.claim.node not in ("", claim.node):
+                return before
+            patch = {"metadata": {"resourceVersion": before.resource_version}, "status": dict(status)}
+            try:
+                await self._client.patch(WORKLOAD, ref.name, patch, ref.namespace, subresource="status")
+            except Conflict:
+                continue
+            return None
+        raise Conflict(f"workload {ref} changes faster than its status can be written")
+
+
+def _retry_after(conflict: Conflict) -> float:
+    seconds = getattr(conflict, "retry_after_s", None)
+    return max(0.02, float(seconds)) if seconds is not None else 0.2

@@ -1,0 +1,160 @@
+"""`swarmkeep agent`: puts the parts together and runs them until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from pathlib import Path
+
+import structlog
+
+from swarmkeep.agent.assignments import Assignments
+from swarmkeep.agent.catalogue import Catalogue
+from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.fencer import Fencer
+from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.journal import Journal
+from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.node_report import NodeReport
+from swarmkeep.agent.observer import Observer
+from swarmkeep.agent.records import Records
+from swarmkeep.agent.runtime.containers import Containers
+from swarmkeep.agent.runtime.dump import Dumper
+from swarmkeep.agent.runtime.features import read_features
+from swarmkeep.agent.runtime.freezer import Freezer
+from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.scheduler import Scheduler
+from swarmkeep.agent.selectors_file import SelectorsFile
+from swarmkeep.agent.shim_server import ShimServer
+from swarmkeep.agent.starts import Starts
+from swarmkeep.agent.stops import Stops
+from swarmkeep.agent.story import Story
+from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.config import Config
+from swarmkeep.kube.connect import connect
+from swarmkeep.kube.events import EventRecorder
+from swarmkeep.obs import agent_metrics
+from swarmkeep.obs.exposition import serve_metrics
+from swarmkeep.obs.logs import configure_logging
+
+log = structlog.get_logger(__name__)
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def run(config: Config) -> int:
+    """Runs the agent; returns its exit code: 0 when it was told to stop."""
+    configure_logging("agent")
+    settings = config.agent
+    serve_metrics(settings.metrics_listen.host, settings.metrics_listen.port, agent_metrics.REGISTRY)
+    return asyncio.run(_run(config))
+
+
+async def _run(config: Config) -> int:
+    settings, node = config.agent, config.node
+    for folder in (settings.state_dir, settings.run_dir):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    images = settings.state_dir / "images"
+    boot_id = _boot_id(settings.run_dir)
+
+    client = connect(config.api, settings.certificate, settings.key)
+    # A renewal that hangs must not use up the time that the next one has.
+    lease_client = connect(config.api, settings.certificate, settings.key, timeout=settings.renew_interval)
+    containers = Containers(settings.docker)
+    freezer = Freezer(settings.run_dir)
+    freezes = Freezes(freezer)
+    tracked = TrackedContainers(Journal(settings.state_dir / "containers"))
+    await freezer.thaw_leftovers(keep={item.container_id for item in tracked if item.phase == "Fenced"})
+    features = await read_features(settings.runc, containers)
+
+    locations = Locations()
+    selectors = SelectorsFile(settings.state_dir / "shim" / "selectors")
+    desired = Desired(client, Journal(settings.state_dir / "desired"), locations, selectors)
+    records = Records(client, Journal(settings.state_dir / "records"))
+    story = Story(EventRecorder(client, f"swarmkeep-agent/{node}"), node)
+    heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
+    claims = Claims(client, node)
+    catalogue = Catalogue(client, locations)
+    versions = VersionTaker(
+        node,
+        features.host,
+        settings.staging,
+        containers,
+        freezes,
+        Dumper(settings.runc, settings.runc_root),
+        locations,
+        tracked,
+        records,
+    )
+    starts = Starts(
+        node,
+        boot_id,
+        settings.run_dir,
+        images,
+        containers,
+        desired,
+        claims,
+        catalogue,
+        locations,
+        tracked,
+        heartbeat,
+        settings.fence_after,
+        story,
+    )
+    stops = Stops(containers, desired, freezes, versions, tracked, story)
+    fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
+    observer = Observer(node, boot_id, client, images, containers, desired, claims, freezes, fencer, starts, tracked)
+    scheduler = Scheduler(desired, freezes, Restores(settings.run_dir / "restore"), tracked, versions)
+    assignments = Assignments(node, client, desired, locations, scheduler, tracked)
+    report = NodeReport(node, client, features, locations, tracked)
+    server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
+
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    log.info("agent starts", node=node, kernel=features.kernel, criu=features.criu_version)
+    try:
+        async with server.listening(), asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(part)
+                for part in (
+                    heartbeat.run(),
+                    desired.run(),
+                    records.run(),
+                    story.run(),
+                    fencer.run(),
+                    observer.run(),
+                    scheduler.run(),
+                    assignments.run(),
+                    report.run(),
+                )
+            ]
+            for staged in versions.clear_staging():
+                tasks.append(group.create_task(stops.store_final(staged)))
+            await stopped.wait()
+            for task in tasks:
+                task.cancel()
+    finally:
+        await client.close()
+        await lease_client.close()
+    log.info("agent stopped")
+    return 0
+
+
+def _boot_id(run_dir: Path) -> str:
+    """Identifies this boot of the node: the kernel's own id, and a mark in the run folder, which a reboot empties.
+
+    Nodes that share one kernel, as in the lab, reboot without a new kernel id.
+    """
+    mark = run_dir / "boot-id"
+    try:
+        return mark.read_text()
+    except FileNotFoundError:
+        value = f"{BOOT_ID.read_text().strip()}-{uuid.uuid4().hex[:8]}"
+        mark.write_text(value)
+        return value

@@ -1,0 +1,267 @@
+"""Holds what is tracked against what Docker shows: adopts, settles ends, reports, and gives claims back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from swarmkeep.agent.claims import Claims, Taken
+from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.fencer import Fencer
+from swarmkeep.agent.freezes import Freezes, Why
+from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
+from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.starts import Starts
+from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.errors import Conflict, InvalidObject, NotFound, Unavailable
+from swarmkeep.kube.client import Client
+from swarmkeep.kube.mirror import Mirror
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.wire import format_time
+from swarmkeep.model.workload import Claim, End, Phase, parse_workload
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_S = 2.0
+START_GRACE_S = 60.0
+"""How long Docker may take from the runtime's create to a running container."""
+
+
+class Observer:
+    """One level-triggered loop: what it does depends on what is, never on which event woke it."""
+
+    def __init__(
+        self,
+        node: str,
+        boot_id: str,
+        client: Client,
+        images: Path,
+        containers: Containers,
+        desired: Desired,
+        claims: Claims,
+        freezes: Freezes,
+        fencer: Fencer,
+        starts: Starts,
+        tracked: TrackedContainers,
+    ) -> None:
+        self._node = node
+        self._boot_id = boot_id
+        self._images = images
+        self._containers = containers
+        self._desired = desired
+        self._claims = claims
+        self._freezes = freezes
+        self._fencer = fencer
+        self._starts = starts
+        self._tracked = tracked
+        self._reported: dict[Ref, dict[str, Any]] = {}
+        self._wake = asyncio.Event()
+        self._own = Mirror(client, WORKLOAD, fields=f"status.claim.node={node}", on_change=self._own_changed)
+
+    def wake(self) -> None:
+        """Something has changed: look now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Observes for ever."""
+        await self._take_over_frozen()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._own.run())
+            group.create_task(self._follow_docker())
+            group.create_task(self._loop())
+
+    async def _loop(self) -> None:
+        await self._desired.known.wait()
+        docker_away = False
+        while True:
+            try:
+                await self._reconcile()
+                docker_away = False
+            except Unavailable as error:
+                if not docker_away:
+                    log.warning("cannot look at the containers", error=str(error))
+                docker_away = True
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(INTERVAL_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _follow_docker(self) -> None:
+        async for _ in self._containers.events():
+            self.wake()
+
+    async def _take_over_frozen(self) -> None:
+        """Containers that an earlier life of this agent had fenced must stand still until the claim is known."""
+        for tracked in self._tracked:
+            if tracked.phase is not Phase.FENCED:
+                continue
+            try:
+                facts = await self._containers.inspect(tracked.container_id)
+                if facts.running:
+                    await self._freezes.hold(facts.id, facts.pid, Why.FENCED)
+            except (NotFound, Unavailable) as error:
+                log.warning("cannot look at a fenced container", workload=str(tracked.ref), error=str(error))
+
+    async def _reconcile(self) -> None:
+        running = {facts.id: facts for facts in await self._containers.list_running()}
+        for tracked in self._tracked:
+            if (
+                tracked.ref not in self._starts.in_progress
+                and tracked.end is None
+                and tracked.container_id not in running
+            ):
+                await self._settle_end(tracked)
+        for facts in running.values():
+            await self._adopt(facts)
+        for tracked in self._tracked:
+            if tracked.ref not in self._starts.in_progress:
+                await self._report(tracked)
+        if self._own.synced.is_set():
+            for obj in list(self._own.objects.values()):
+                workload = parse_workload(obj)
+                if self._tracked.get(workload.ref) is None and workload.ref not in self._starts.in_progress:
+                    await self._give_back(workload.ref, workload.claim, running)
+
+    async def _settle_end(self, tracked: Tracked) -> None:
+        now = datetime.now(UTC)
+        try:
+            facts: ContainerFacts | None = await self._containers.inspect(tracked.container_id)
+        except NotFound:
+            facts = None
+        if facts is not None and facts.running:
+            return
+        if facts is not None and facts.exit_code is None and (now - tracked.started_at).total_seconds() < START_GRACE_S:
+            return
+        how, exit_code = self._how_it_ended(tracked, facts)
+        tracked.end = {"how": str(how), "at": format_time(now)}
+        if exit_code is not None:
+            tracked.end["exitCode"] = exit_code
+        self._tracked.save(tracked)
+        self._freezes.forget(tracked.container_id)
+        self._containers.forget(tracked.container_id)
+        log.info("a protected task has ended", workload=str(tracked.ref), how=str(how), exit_code=exit_code)
+
+    def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
+        exit_code = facts.exit_code if facts else None
+        if tracked.boot_id != self._boot_id:
+            return End.NODE_LOSS, exit_code
+        if tracked.stop_requested:
+            return End.STOPPED, exit_code
+        if facts is not None and facts.oom_killed:
+            return End.OUT_OF_MEMORY, exit_code
+        if exit_code == 0:
+            return End.EXITED, exit_code
+        return End.CRASHED, exit_code
+
+    async def _adopt(self, facts: ContainerFacts) -> None:
+        """Protects a running container that came up before its policy did, and claims what is unclaimed."""
+        protection = self._desired.protection(facts.labels)
+        tracked = self._tracked.by_container(facts.id)
+        if protection is None:
+            if tracked is not None:
+                log.info("no policy selects it any more", workload=str(tracked.ref))
+                self._tracked.drop(tracked)
+            return
+        if protection.workload in self._starts.in_progress:
+            return
+        if tracked is not None and tracked.epoch > 0:
+            return
+        if tracked is None:
+            other = self._tracked.get(protection.workload)
+            if other is not None:
+                return
+        try:
+            taken = await self._claims.take(protection.workload, Phase.RUNNING)
+        except (NotFound, Unavailable):
+            # The operator has not made the workload yet, or the API is away: at the next look.
+            return
+        if not isinstance(taken, Taken):
+            log.warning("a running container has no claim", workload=str(protection.workload), why=taken.message)
+            return
+        if tracked is None:
+            newest = taken.before.newest
+            tracked = Tracked(
+                ref=protection.workload,
+                policy=protection.policy.ref.name,
+                container_id=facts.id,
+                task_id=protection.task_id,
+                spec_hash="",
+                boot_id=self._boot_id,
+                started_at=datetime.now(UTC),
+                newest={"number": newest.number, "takenAt": format_time(newest.taken_at), "specHash": newest.spec_hash}
+                if newest
+                else None,
+            )
+        tracked.spec_hash = container_spec_hash(facts, taken.before.force_update)
+        tracked.epoch = taken.claim.epoch
+        self._tracked.save(tracked)
+        log.info("took a running container under protection", workload=str(tracked.ref), container=facts.name)
+
+    async def _report(self, tracked: Tracked) -> None:
+        if tracked.epoch == 0:
+            if tracked.end is not None:
+                self._tracked.drop(tracked)
+            return
+        if tracked.finalizing and tracked.end is not None:
+            # The claim goes back with this report: not before the final version is safe.
+            return
+        if tracked.end is not None and tracked.final_version is not None:
+            tracked.end["finalVersion"] = tracked.final_version
+        status = tracked.status(self._node)
+        if self._reported.get(tracked.ref) == status:
+            return
+        try:
+            other = await self._claims.report(tracked.ref, tracked.claim(self._node), status)
+        except NotFound:
+            if tracked.end is not None:
+                self._forget(tracked)
+            return
+        except (Unavailable, Conflict, InvalidObject) as error:
+            log.warning("could not report a workload", workload=str(tracked.ref), error=str(error))
+            return
+        if other is not None:
+            if tracked.end is not None:
+                self._forget(tracked)
+            else:
+                self._fencer.saw(tracked.ref, other.claim)
+            return
+        if tracked.end is not None:
+            self._forget(tracked)
+        else:
+            self._reported[tracked.ref] = status
+
+    async def _give_back(self, ref: Ref, claim: Claim, running: dict[str, ContainerFacts]) -> None:
+        """A claim of ours that nothing here runs under: our records were lost, with the disk or a reinstallation."""
+        for facts in running.values():
+            protection = self._desired.protection(facts.labels)
+            if protection is not None and protection.workload == ref:
+                return
+        end = {"how": str(End.NODE_LOSS), "at": format_time(datetime.now(UTC))}
+        status = {
+            "phase": str(Phase.STOPPED),
+            "claim": {"node": "", "epoch": claim.epoch},
+            "container": None,
+            "lastEnd": end,
+        }
+        try:
+            await self._claims.report(ref, claim, status)
+        except (NotFound, Unavailable, Conflict) as error:
+            log.warning("could not give a claim back", workload=str(ref), error=str(error))
+            return
+        log.info("gave back a claim that nothing here ran under", workload=str(ref))
+
+    def _own_changed(self, *_: object) -> None:
+        self.wake()
+
+    def _forget(self, tracked: Tracked) -> None:
+        self._tracked.drop(tracked)
+        self._reported.pop(tracked.ref, None)
+        shutil.rmtree(self._images / f"{tracked.ref.namespace}_{tracked.ref.name}", ignore_errors=True)

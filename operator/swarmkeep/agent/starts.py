@@ -1,0 +1,377 @@
+"""A task comes up: who may run it, and is it restored or fresh? Holds the shim's `create` until that is decided."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from swarmkeep.agent.catalogue import Catalogue
+from swarmkeep.agent.claims import Claims, Taken
+from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
+from swarmkeep.agent.shim_server import Conversation
+from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.story import Story
+from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.errors import DataError, HostError, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.policy import Policy
+from swarmkeep.model.wire import format_time
+from swarmkeep.model.workload import End, Phase
+from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.protection import Protection
+from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
+from swarmkeep.store.repository import Repository
+
+log = structlog.get_logger(__name__)
+
+FETCH_LIMIT_S = 600.0
+"""The longest that reading a version from storage may take."""
+POLL_S = 0.2
+
+
+class Refused(SwarmKeepError):
+    """The task must not start; the Swarm will try again, here or elsewhere."""
+
+    reason = "Refused"
+
+
+@dataclass(slots=True)
+class _Start:
+    """One task on its way up."""
+
+    facts: ContainerFacts
+    protection: Protection
+    asked_at: datetime
+    deadline: datetime
+    conversation: Conversation
+    taken: Taken | None = None
+    spec_hash: str = ""
+    end: End | None = None
+    layer_applied: bool = False
+
+    @property
+    def ref(self) -> Ref:
+        return self.protection.workload
+
+    @property
+    def policy(self) -> Policy:
+        return self.protection.policy
+
+
+class Starts:
+    """Answers `create`."""
+
+    def __init__(
+        self,
+        node: str,
+        boot_id: str,
+        run_dir: Path,
+        images: Path,
+        containers: Containers,
+        desired: Desired,
+        claims: Claims,
+        catalogue: Catalogue,
+        locations: Locations,
+        tracked: TrackedContainers,
+        heartbeat: Heartbeat,
+        fence_after: timedelta,
+        story: Story,
+    ) -> None:
+        self._node = node
+        self._heartbeat = heartbeat
+        self._fence_after = fence_after
+        self._boot_id = boot_id
+        self._run_dir = run_dir
+        self._images = images
+        self._containers = containers
+        self._desired = desired
+        self._claims = claims
+        self._catalogue = catalogue
+        self._locations = locations
+        self._tracked = tracked
+        self._story = story
+        self.in_progress: set[Ref] = set()
+        """Workloads whose task is on its way up: nobody else may give up their claim meanwhile."""
+
+    async def converse(self, conversation: Conversation) -> str:
+        """Holds one conversation; returns `fresh`, `restored` or `refused`."""
+        facts = await self._containers.inspect(conversation.container_id)
+        conversation.waiting_for = "the policies"
+        async with asyncio.timeout(30):
+            await self._desired.known.wait()
+        protection = self._desired.protection(facts.labels)
+        if protection is None:
+            await conversation.answer({"do": "fresh"})
+            return "unprotected"
+        now = datetime.now(UTC)
+        start = _Start(facts, protection, now, now + protection.policy.restore.hold_limit, conversation)
+        if start.ref in self.in_progress:
+            raise Refused(f"another task of {start.ref} is coming up on this node right now")
+        self.in_progress.add(start.ref)
+        try:
+            return await self._bring_up(start)
+        except (Refused, Unavailable) as error:
+            self._give_up(start)
+            self._story.held(start.ref, error)
+            raise
+        finally:
+            self.in_progress.discard(start.ref)
+
+    async def _bring_up(self, start: _Start) -> str:
+        await self._await_old_copy(start)
+        prefetch = asyncio.ensure_future(self._prefetch(start))
+        try:
+            start.taken = await self._claim(start)
+            if start.taken is not None:
+                lost = start.taken.before.claim.node if start.taken.from_lost_node else None
+                self._story.claimed(start.ref, start.taken.claim.epoch, lost)
+            failed = self._settle_end(start)
+            await prefetch
+            while True:
+                candidates = await self._candidates(start)
+                decision = decide_start(
+                    start.policy.restore, start.end, start.spec_hash, candidates, failed, datetime.now(UTC)
+                )
+                match decision:
+                    case Hold(message=message):
+                        raise Refused(f"{start.ref} is held: {message}")
+                    case Fresh():
+                        return await self._start_fresh(start, decision, candidates, failed)
+                    case Restore():
+                        error = await self._try_restore(start, decision, candidates, failed)
+                        if error is None:
+                            return "restored"
+                        failed[decision.version] = failed.get(decision.version, 0) + 1
+                        self._remember_failure(start, decision, failed, error, candidates)
+                        if start.layer_applied:
+                            # Its files are in the container already: only a new container is clean.
+                            raise Refused(f"version {decision.version} of {start.ref} could not be restored: {error}")
+        finally:
+            prefetch.cancel()
+
+    async def _await_old_copy(self, start: _Start) -> None:
+        """Waits until no older container of the same workload runs on this node."""
+        while True:
+            old = self._tracked.get(start.ref)
+            if old is None or old.container_id == start.facts.id:
+                return
+            try:
+                facts = await self._containers.inspect(old.container_id)
+            except NotFound:
+                return
+            if not facts.running and old.end is not None and not old.finalizing:
+                return
+            await self._wait(start, f"the older container {facts.name} of {start.ref} to end", POLL_S)
+
+    async def _claim(self, start: _Start) -> Taken | None:
+        """Takes the right to run the workload; None when there is no Workload object and no version either."""
+        while True:
+            try:
+                got = await self._claims.take(start.ref, Phase.RESTORING)
+            except NotFound:
+                if not await self._locations.call(
+                    start.policy.location, lambda repository: repository.versions(str(start.ref)), 10.0
+                ):
+                    return None
+                await self._wait(start, f"the operator to make the workload {start.ref}", POLL_S)
+                continue
+            except Unavailable as error:
+                await self._wait(start, f"the API: {error}", POLL_S)
+                continue
+            if isinstance(got, Taken):
+                return got
+            await self._wait(start, got.message, min(got.retry_after_s, 1.0))
+
+    async def _await_lease(self, start: _Start) -> None:
+        """Goes on only while the node's lease is good: a start that took long may have outlived its claim."""
+        if start.taken is None:
+            return
+        while self._heartbeat.age >= self._fence_after:
+            await self._wait(start, "the node's lease to be renewed", POLL_S)
+        now = await self._claims.read(start.ref)
+        if now.claim != start.taken.claim:
+            raise Refused(f"{start.ref} was claimed by {now.claim.node or 'nobody'} while its start was prepared here")
+
+    def _settle_end(self, start: _Start) -> dict[int, int]:
+        """Works out how the task before ended, and returns how often each version failed to restore since."""
+        old = self._tracked.get(start.ref)
+        force_update = 0
+        failed: dict[int, int] = {}
+        if start.taken is not None:
+            before = start.taken.before
+            force_update = before.force_update
+            failed = dict(before.failed_restores)
+            start.end = before.last_end.how if before.last_end else None
+            if start.taken.from_lost_node:
+                start.end = End.NODE_LOSS
+        if old is not None and old.end is not None and (start.taken is None or not start.taken.from_lost_node):
+            start.end = End(old.end["how"])
+            failed = {int(number): count for number, count in old.failed_restores.items()} or failed
+        start.spec_hash = container_spec_hash(start.facts, force_update)
+        return failed
+
+    async def _candidates(self, start: _Start) -> list[Candidate]:
+        while True:
+            try:
+                return await self._catalogue.candidates(start.policy.location, start.ref)
+            except Unavailable as error:
+                await self._wait(start, str(error), 0.5)
+
+    async def _prefetch(self, start: _Start) -> None:
+        """Reads the newest version from storage while the claim is still waited for."""
+        try:
+            candidates = await self._catalogue.candidates(start.policy.location, start.ref)
+            newest = next((item for item in candidates if item.usable), None)
+            if newest is not None:
+                await self._fetch(start, newest.number)
+        except SwarmKeepError as error:
+            # Whatever is wrong shows again, and counts then, when the version is really chosen.
+            log.info("could not read ahead", workload=str(start.ref), error=str(error))
+
+    async def _fetch(self, start: _Start, version: int) -> Path:
+        target = self._images / f"{start.ref.namespace}_{start.ref.name}" / f"v{version}"
+        if target.is_dir():
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+
+        def get(repository: Repository) -> None:
+            repository.get(str(start.ref), version, target)
+
+        await self._locations.call(start.policy.location, get, FETCH_LIMIT_S)
+        return target
+
+    async def _try_restore(
+        self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
+    ) -> str | None:
+        """Restores a version; returns what went wrong, or None when the process runs."""
+        start.conversation.waiting_for = f"version {decision.version} of {start.ref} from storage"
+        self._save(start, candidates, failed, None)
+        try:
+            image = await self._fetch(start, decision.version)
+            rootfs = _rootfs(Path(str(start.conversation.question["bundle"])))
+            start.layer_applied = any((image / "layer").iterdir())
+            await asyncio.to_thread(layer.apply, image / "layer", rootfs)
+        except (DataError, HostError, OSError) as error:
+            metrics.RESTORES.labels(decision.reason, "failed").inc()
+            return str(error)
+        work = self._run_dir / "restore" / start.facts.id
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        await self._await_lease(start)
+        await start.conversation.answer(
+            {
+                "do": "restore",
+                "image": str(image / "image"),
+                "work": str(work),
+                "lazy": start.policy.restore.lazy,
+                "tcp": "close",
+            }
+        )
+        outcome = await start.conversation.outcome()
+        if outcome.get("outcome") != "restored":
+            metrics.RESTORES.labels(decision.reason, "failed").inc()
+            return str(outcome.get("error", "the runtime did not say why"))
+        seconds = (datetime.now(UTC) - start.asked_at).total_seconds()
+        metrics.RESTORES.labels(decision.reason, "restored").inc()
+        metrics.RESTORE_SECONDS.observe(seconds)
+        self._save(start, candidates, {}, self._start_status(start, "Restored", decision, seconds, decision.version))
+        self._story.restored(start.ref, decision, seconds)
+        await start.conversation.answer({"done": True})
+        return None
+
+    async def _start_fresh(
+        self, start: _Start, decision: Fresh, candidates: list[Candidate], failed: dict[int, int]
+    ) -> str:
+        await self._await_lease(start)
+        seconds = (datetime.now(UTC) - start.asked_at).total_seconds()
+        self._save(start, candidates, failed, self._start_status(start, "Fresh", decision, seconds, None))
+        metrics.COLD_STARTS.labels(decision.reason).inc()
+        self._story.cold_start(start.ref, decision)
+        await start.conversation.answer({"do": "fresh"})
+        return "fresh"
+
+    def _start_status(
+        self, start: _Start, how: str, decision: Restore | Fresh, seconds: float, version: int | None
+    ) -> dict[str, Any]:
+        return {
+            "how": how,
+            "reason": decision.reason,
+            "message": decision.message,
+            "version": version,
+            "seconds": round(seconds, 3),
+            "node": self._node,
+            "taskID": start.protection.task_id,
+            "at": format_time(datetime.now(UTC)),
+        }
+
+    def _save(
+        self, start: _Start, candidates: list[Candidate], failed: dict[int, int], status: dict[str, Any] | None
+    ) -> None:
+        newest = next((item for item in candidates if item.usable), None)
+        before = start.taken.before.newest if start.taken else None
+        known = None
+        if before is not None:
+            known = {
+                "number": before.number,
+                "takenAt": format_time(before.taken_at),
+                "specHash": before.spec_hash,
+                "reason": before.reason,
+            }
+        if newest is not None and (before is None or newest.number > before.number):
+            known = {"number": newest.number, "takenAt": format_time(newest.taken_at), "specHash": newest.spec_hash}
+        self._tracked.save(
+            Tracked(
+                ref=start.ref,
+                policy=start.policy.ref.name,
+                container_id=start.facts.id,
+                task_id=start.protection.task_id,
+                spec_hash=start.spec_hash,
+                boot_id=self._boot_id,
+                started_at=datetime.now(UTC),
+                epoch=start.taken.claim.epoch if start.taken else 0,
+                phase=Phase.RUNNING if status else Phase.RESTORING,
+                number=max((item.number for item in candidates), default=0),
+                newest=known,
+                start=status,
+                failed_restores={str(number): count for number, count in failed.items()},
+            )
+        )
+
+    def _remember_failure(
+        self, start: _Start, decision: Restore, failed: dict[int, int], error: str, candidates: list[Candidate]
+    ) -> None:
+        log.error("could not restore a version", workload=str(start.ref), version=decision.version, error=error)
+        self._save(start, candidates, failed, None)
+        self._story.restore_failed(start.ref, decision, error)
+
+    def _give_up(self, start: _Start) -> None:
+        """The task will not run: its record ends as the task before it did, so that the next one is decided alike."""
+        tracked = self._tracked.get(start.ref)
+        if tracked is not None and tracked.container_id == start.facts.id and tracked.start is None:
+            tracked.end = {"how": str(start.end or End.CRASHED), "at": format_time(datetime.now(UTC))}
+            self._tracked.save(tracked)
+
+    async def _wait(self, start: _Start, what: str, seconds: float) -> None:
+        """Waits a little, and gives up with a clear sentence when the policy's hold limit is over."""
+        start.conversation.waiting_for = what
+        if datetime.now(UTC) + timedelta(seconds=seconds) > start.deadline:
+            limit = start.policy.restore.hold_limit.total_seconds()
+            raise Refused(f"{start.ref} may not start: waited {limit:g} s for {what}")
+        await asyncio.sleep(seconds)
+
+
+def _rootfs(bundle: Path) -> Path:
+    """The container's root file system as its OCI bundle names it."""
+    root = Path(json.loads((bundle / "config.json").read_bytes())["root"]["path"])
+    return root if root.is_absolute() else bundle / root

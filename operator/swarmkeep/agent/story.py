@@ -1,0 +1,84 @@
+"""Tells the story of workloads as Events, in the words that a person would use."""
+
+from __future__ import annotations
+
+import structlog
+
+from swarmkeep.kube.events import EventRecorder
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.plan.start import Fresh, Restore
+
+log = structlog.get_logger(__name__)
+
+
+class Story:
+    """Events of one node's workloads; each is logged as well, so that it is not lost with the API."""
+
+    def __init__(self, events: EventRecorder, node: str) -> None:
+        self._events = events
+        self._node = node
+
+    async def run(self) -> None:
+        """Delivers events for ever."""
+        await self._events.run()
+
+    def restored(self, workload: Ref, decision: Restore, seconds: float) -> None:
+        """A task went on from a version."""
+        self._tell(
+            workload,
+            "Normal",
+            "Restored",
+            f"restored on {self._node} after {decision.reason} {decision.message}, in {seconds:.2f} s",
+        )
+
+    def cold_start(self, workload: Ref, decision: Fresh) -> None:
+        """A task started from nothing."""
+        kind = "Normal" if decision.reason in ("NoVersion", "SpecChanged", "Completed") else "Warning"
+        self._tell(
+            workload, kind, "ColdStart", f"started fresh on {self._node} ({decision.reason}): {decision.message}"
+        )
+
+    def restore_failed(self, workload: Ref, decision: Restore, error: str) -> None:
+        """A version did not come up."""
+        self._tell(workload, "Warning", "RestoreFailed", f"version {decision.version} failed on {self._node}: {error}")
+
+    def held(self, workload: Ref, error: Exception) -> None:
+        """A task was not allowed to start."""
+        self._tell(workload, "Warning", "Held", f"not started on {self._node}: {error}")
+
+    def claimed(self, workload: Ref, epoch: int, from_node: str | None) -> None:
+        """The right to run it came to this node."""
+        source = f" from {from_node}, whose lease had run out" if from_node else ""
+        self._tell(workload, "Normal", "Claimed", f"{self._node} took the claim{source}, epoch {epoch}")
+
+    def fenced(self, workload: Ref, lease_age_s: float) -> None:
+        """It stands still since nobody may run it twice."""
+        self._tell(
+            workload,
+            "Warning",
+            "Fenced",
+            f"frozen on {self._node}: the node's lease was last renewed {lease_age_s:.1f} s before",
+        )
+
+    def unfenced(self, workload: Ref) -> None:
+        """It goes on."""
+        self._tell(workload, "Normal", "Unfenced", f"goes on on {self._node}: the claim is still its own")
+
+    def copy_killed(self, workload: Ref, holder: str) -> None:
+        """A copy that had lost its claim was ended."""
+        self._tell(
+            workload, "Warning", "CopyKilled", f"ended the copy on {self._node}: {holder or 'nobody'} has the claim now"
+        )
+
+    def version_failed(self, workload: Ref, reason: str, message: str) -> None:
+        """A version could not be taken."""
+        self._tell(workload, "Warning", reason, message)
+
+    def final_version(self, workload: Ref, number: int) -> None:
+        """The last version of a task that was asked to stop."""
+        self._tell(workload, "Normal", "FinalVersion", f"took version {number} as the task was stopped on {self._node}")
+
+    def _tell(self, workload: Ref, type_: str, reason: str, message: str) -> None:
+        log.info("event", workload=str(workload), reason=reason, message=message)
+        self._events.record(WORKLOAD, workload.name, workload.namespace, type_, reason, message)

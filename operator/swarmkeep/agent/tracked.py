@@ -1,0 +1,135 @@
+"""The protected containers of this node: what the agent knows of each, over its own death."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from swarmkeep.agent.journal import Journal
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.wire import format_time, optional_time, parse_time
+from swarmkeep.model.workload import Claim, Phase
+
+
+@dataclass(slots=True)
+class Tracked:
+    """One protected container. `epoch` 0 means that its workload is not claimed yet."""
+
+    ref: Ref
+    policy: str
+    """Name of the policy; its namespace is the workload's."""
+    container_id: str
+    task_id: str
+    spec_hash: str
+    """Fixed when the container came up: a later forced update must not change what its versions claim to be."""
+    boot_id: str
+    started_at: datetime
+    epoch: int = 0
+    phase: Phase = Phase.RUNNING
+    number: int = 0
+    """The highest version number that was given out; 0 when not known yet."""
+    newest: dict[str, Any] | None = None
+    """status.newestVersion of the workload."""
+    last_try_at: datetime | None = None
+    failure: dict[str, Any] | None = None
+    """status.lastFailure of the workload."""
+    start: dict[str, Any] | None = None
+    """status.lastStart of the workload."""
+    end: dict[str, Any] | None = None
+    """status.lastEnd of the workload, once the container has ended."""
+    failed_restores: dict[str, int] = field(default_factory=dict)
+    stop_requested: bool = False
+    """Docker asked it to stop: its end is no crash."""
+    finalizing: bool = False
+    """Its final version is not in storage yet: the claim must not be given back before it is."""
+    final_version: int | None = None
+
+    @property
+    def failures(self) -> int:
+        """Versions in a row that could not be taken."""
+        return int(self.failure["consecutive"]) if self.failure else 0
+
+    @property
+    def schedule_base(self) -> datetime:
+        """The instant from which the next version is counted."""
+        moments = [self.started_at]
+        if self.last_try_at:
+            moments.append(self.last_try_at)
+        return max(moments)
+
+    def status(self, node: str) -> dict[str, Any]:
+        """The part of the workload's status that this node writes, as a merge patch."""
+        ended = self.end is not None
+        return {
+            "phase": str(Phase.STOPPED if ended else self.phase),
+            "claim": {"node": "" if ended else node, "epoch": self.epoch},
+            "container": None
+            if ended
+            else {"id": self.container_id, "taskID": self.task_id, "startedAt": format_time(self.started_at)},
+            "specHash": self.spec_hash,
+            "newestVersion": self.newest,
+            "lastFailure": self.failure,
+            "failedRestores": self.failed_restores or None,
+            **({"lastStart": self.start} if self.start else {}),
+            **({"lastEnd": self.end} if self.end else {}),
+        }
+
+    def claim(self, node: str) -> Claim:
+        """The claim under which this node runs it."""
+        return Claim(node, self.epoch)
+
+
+class TrackedContainers:
+    """All of them by workload; each change is in the journal before anybody acts on it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._by_ref: dict[Ref, Tracked] = {}
+        for _, record in journal.items():
+            tracked = _from_record(record)
+            self._by_ref[tracked.ref] = tracked
+
+    def __iter__(self) -> Iterator[Tracked]:
+        return iter(list(self._by_ref.values()))
+
+    def get(self, ref: Ref) -> Tracked | None:
+        """The container of a workload."""
+        return self._by_ref.get(ref)
+
+    def by_container(self, container_id: str) -> Tracked | None:
+        """The record of a container."""
+        return next((item for item in self._by_ref.values() if item.container_id == container_id), None)
+
+    def save(self, tracked: Tracked) -> None:
+        """Remembers it as it is now, in place of any other container of the same workload. Raises StorageFull."""
+        self._journal.write(str(tracked.ref), _to_record(tracked))
+        self._by_ref[tracked.ref] = tracked
+
+    def drop(self, tracked: Tracked) -> None:
+        """Forgets it, unless another container has taken its place."""
+        if self._by_ref.get(tracked.ref) is tracked:
+            self._journal.remove(str(tracked.ref))
+            del self._by_ref[tracked.ref]
+
+
+def _to_record(tracked: Tracked) -> dict[str, Any]:
+    record = asdict(tracked)
+    record["ref"] = str(tracked.ref)
+    record["phase"] = str(tracked.phase)
+    record["started_at"] = format_time(tracked.started_at)
+    record["last_try_at"] = format_time(tracked.last_try_at) if tracked.last_try_at else None
+    return record
+
+
+def _from_record(record: dict[str, Any]) -> Tracked:
+    return Tracked(
+        **record
+        | {
+            "ref": Ref.parse(record["ref"]),
+            "phase": Phase(record["phase"]),
+            "started_at": parse_time(record["started_at"]),
+            "last_try_at": optional_time(record["last_try_at"]),
+        }
+    )

@@ -1,0 +1,62 @@
+"""The agent's metrics; docs/metrics.md explains each."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+FROZEN_SECONDS = Histogram(
+    "swarmkeep_frozen_seconds",
+    "How long a container stood still for a version, as its application feels it.",
+    ["reason"],
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10),
+    registry=REGISTRY,
+)
+VERSIONS = Counter(
+    "swarmkeep_versions_total", "Versions taken, by reason and result.", ["reason", "result"], registry=REGISTRY
+)
+VERSION_BYTES = Counter(
+    "swarmkeep_version_bytes_total",
+    "Bytes of finished versions: memory and files as dumped, stored as written to storage.",
+    ["kind"],
+    registry=REGISTRY,
+)
+RESTORES = Counter(
+    "swarmkeep_restores_total", "Restores tried, by reason and result.", ["reason", "result"], registry=REGISTRY
+)
+RESTORE_SECONDS = Histogram(
+    "swarmkeep_restore_seconds",
+    "Time from the runtime's question until a restored process went on, waiting for the claim included.",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+COLD_STARTS = Counter(
+    "swarmkeep_cold_starts_total", "Protected tasks that started fresh, by reason.", ["reason"], registry=REGISTRY
+)
+NEWEST_VERSION_TIMESTAMP = Gauge(
+    "swarmkeep_newest_version_timestamp_seconds",
+    "The instant that the newest finished version of a workload holds: now minus this is the achieved recovery point.",
+    ["namespace", "workload"],
+    registry=REGISTRY,
+)
+LEASE_AGE_SECONDS = Gauge(
+    "swarmkeep_lease_age_seconds", "Time since the node's lease was last renewed.", registry=REGISTRY
+)
+FENCED = Gauge(
+    "swarmkeep_fenced_workloads",
+    "Workloads that stand still since the control plane is out of reach.",
+    registry=REGISTRY,
+)
+KILLED_COPIES = Counter(
+    "swarmkeep_killed_copies_total", "Copies ended because another node had taken their claim.", registry=REGISTRY
+)
+RECORDS_PENDING = Gauge(
+    "swarmkeep_records_pending", "Records of versions that the API does not have yet.", registry=REGISTRY
+)
+SHIM_QUESTIONS = Counter(
+    "swarmkeep_shim_questions_total",
+    "Questions of the runtime shim, by operation and answer.",
+    ["op", "answer"],
+    registry=REGISTRY,
+)
