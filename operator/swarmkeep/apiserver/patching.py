@@ -98,8 +98,8 @@ def _copied_bytes(document: Any, operation: Mapping[str, Any]) -> int:
     if operation.get("op") != "copy":
         return 0
     try:
-        return len(json.dumps(jsonpointer.resolve_pointer(document, operation.get("from"))))
-    except (jsonpointer.JsonPointerException, TypeError, AttributeError):
+        return len(json.dumps(jsonpointer.resolve_pointer(document, operation["from"])))
+    except (jsonpointer.JsonPointerException, KeyError, TypeError, AttributeError):
         return 0  # the operation itself will fail, with its own words
 
 
