@@ -1,1 +1,1 @@
-"""The checkpoint store, a library of its own: it knows bytes, files, manifests and blobs, nothing of Docker or the API."""
+"""The checkpoint store, a library of its own: it knows bytes, files, manifests and blobs, nothing of Docker."""
