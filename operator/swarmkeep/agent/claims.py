@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarmkeep.errors import Conflict
-from swarmkeep.kube.client import Client
+from swarmkeep.kube.answers import LeaseAlive
+from swarmkeep.kube.client import Client, Obj
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.model.workload import Claim, Phase, Workload, parse_workload
@@ -36,10 +37,17 @@ class Claims:
     def __init__(self, client: Client, node: str) -> None:
         self._client = client
         self._node = node
+        self._identities: dict[Ref, Obj] = {}
 
     async def read(self, ref: Ref) -> Workload:
         """The workload as it is now. Raises NotFound, Unavailable."""
-        return parse_workload(await self._client.get(WORKLOAD, ref.name, ref.namespace))
+        obj = await self._client.get(WORKLOAD, ref.name, ref.namespace)
+        self._identities[ref] = {**_address(ref), "metadata": obj["metadata"]}
+        return parse_workload(obj)
+
+    def identity(self, ref: Ref) -> Obj:
+        """What an Event about the workload has to name: with its uid once it was read."""
+        return self._identities.get(ref, _address(ref))
 
     async def take(self, ref: Ref, phase: Phase) -> Taken | Busy:
         """Takes the claim if it is free, ours already, or its holder's lease has run out; each time under a new epoch.
@@ -58,9 +66,9 @@ class Claims:
             await self._client.patch(
                 WORKLOAD, ref.name, patch, ref.namespace, subresource="status", expired_lease=other
             )
-        except Conflict as conflict:
-            if conflict.reason == "LeaseAlive":
-                return Busy(f"{other} has the right to run {ref} and is alive", _retry_after(conflict))
+        except LeaseAlive as alive:
+            return Busy(f"{other} has the right to run {ref} and is alive", max(0.02, alive.retry_after_s or 0.2))
+        except Conflict:
             return Busy(f"somebody else changed {ref} at the same time", 0.05)
         return Taken(claim, before, other is not None)
 
@@ -83,6 +91,6 @@ class Claims:
         raise Conflict(f"workload {ref} changes faster than its status can be written")
 
 
-def _retry_after(conflict: Conflict) -> float:
-    seconds = getattr(conflict, "retry_after_s", None)
-    return max(0.02, float(seconds)) if seconds is not None else 0.2
+def _address(ref: Ref) -> Obj:
+    metadata = {"name": ref.name, "namespace": ref.namespace}
+    return {"apiVersion": WORKLOAD.api_version, "kind": WORKLOAD.name, "metadata": metadata}

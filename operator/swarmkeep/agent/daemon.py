@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -35,7 +37,7 @@ from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
-from swarmkeep.kube.connect import connect
+from swarmkeep.kube.connect import client_from_settings
 from swarmkeep.kube.events import EventRecorder
 from swarmkeep.obs import agent_metrics
 from swarmkeep.obs.exposition import serve_metrics
@@ -59,11 +61,19 @@ async def _run(config: Config) -> int:
     for folder in (settings.state_dir, settings.run_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     images = settings.state_dir / "images"
-    boot_id = _boot_id(settings.run_dir)
+    boot_id, first_life = _boot_id(settings.run_dir)
+    if first_life:
+        # Nothing runs from them any more, and they were not synced.
+        shutil.rmtree(images, ignore_errors=True)
 
-    client = connect(config.api, settings.certificate, settings.key)
+    client = client_from_settings(config.api, settings.certificate, settings.key, field_manager="swarmkeep-agent")
     # A renewal that hangs must not use up the time that the next one has.
-    lease_client = connect(config.api, settings.certificate, settings.key, timeout=settings.renew_interval)
+    lease_client = client_from_settings(
+        replace(config.api, timeout=settings.renew_interval),
+        settings.certificate,
+        settings.key,
+        field_manager="swarmkeep-agent",
+    )
     containers = Containers(settings.docker)
     freezer = Freezer(settings.run_dir)
     freezes = Freezes(freezer)
@@ -74,10 +84,10 @@ async def _run(config: Config) -> int:
     locations = Locations()
     selectors = SelectorsFile(settings.state_dir / "shim" / "selectors")
     desired = Desired(client, Journal(settings.state_dir / "desired"), locations, selectors)
-    records = Records(client, Journal(settings.state_dir / "records"))
-    story = Story(EventRecorder(client, f"swarmkeep-agent/{node}"), node)
-    heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
     claims = Claims(client, node)
+    records = Records(client, Journal(settings.state_dir / "records"))
+    story = Story(EventRecorder(client, "swarmkeep-agent", node), claims, node)
+    heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
     catalogue = Catalogue(client, locations)
     versions = VersionTaker(
         node,
@@ -146,15 +156,17 @@ async def _run(config: Config) -> int:
     return 0
 
 
-def _boot_id(run_dir: Path) -> str:
-    """Identifies this boot of the node: the kernel's own id, and a mark in the run folder, which a reboot empties.
+def _boot_id(run_dir: Path) -> tuple[str, bool]:
+    """Identifies this boot of the node, and says whether this is the agent's first life in it.
+
+    It is the kernel's own id and a mark in the run folder, which a reboot empties.
 
     Nodes that share one kernel, as in the lab, reboot without a new kernel id.
     """
     mark = run_dir / "boot-id"
     try:
-        return mark.read_text()
+        return mark.read_text(), False
     except FileNotFoundError:
         value = f"{BOOT_ID.read_text().strip()}-{uuid.uuid4().hex[:8]}"
         mark.write_text(value)
-        return value
+        return value, True

@@ -11,7 +11,7 @@ import structlog
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.selectors_file import SelectorsFile
-from swarmkeep.errors import InvalidObject
+from swarmkeep.errors import InvalidObject, StorageFull
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
@@ -62,17 +62,17 @@ class Desired:
         return self.policies.get(ref)
 
     async def _note_synced(self) -> None:
-        await self._policy_mirror.synced.wait()
+        await self._policy_mirror.wait_synced()
         self._policies_arrived()
-        await self._location_mirror.synced.wait()
+        await self._location_mirror.wait_synced()
         self._locations_arrived()
 
     def _policy_changed(self, *_: object) -> None:
-        if self._policy_mirror.synced.is_set():
+        if self._policy_mirror.synced:
             self._policies_arrived()
 
     def _location_changed(self, *_: object) -> None:
-        if self._location_mirror.synced.is_set():
+        if self._location_mirror.synced:
             self._locations_arrived()
 
     def _policies_arrived(self) -> None:
@@ -98,4 +98,7 @@ class Desired:
                 continue
             policies[policy.ref] = policy
         self.policies = policies
-        self._selectors.publish(policies.values())
+        try:
+            self._selectors.publish(policies.values())
+        except (StorageFull, OSError) as error:
+            log.error("the shim cannot be told about the policies", error=str(error))

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from swarmkeep.agent.journal import write_atomically
-from swarmkeep.errors import NotFound, SwarmKeepError
+from swarmkeep.errors import NotFound, StorageFull, SwarmKeepError
 from swarmkeep.kube.client import Client
 from swarmkeep.model.kinds import LEASE, NODE_LEASE_NAMESPACE
 from swarmkeep.model.wire import format_time
@@ -66,7 +66,7 @@ class Heartbeat:
                 failing = True
             else:
                 self._renewed_at = started
-                write_atomically(self._file, repr(started).encode())
+                self._remember(started)
                 if failing:
                     log.info("the node's lease is renewed again")
                 failing = False
@@ -95,6 +95,13 @@ class Heartbeat:
 
     def _age_seconds(self) -> float:
         return -1.0 if self._renewed_at is None else round(self.age.total_seconds(), 3)
+
+    def _remember(self, moment: float) -> None:
+        try:
+            write_atomically(self._file, repr(moment).encode())
+        except (StorageFull, OSError) as error:
+            # A restarted agent then believes the lease to be older than it is: it freezes too early, never too late.
+            log.warning("cannot write down the renewal of the lease", error=str(error))
 
     def _read(self) -> float | None:
         try:

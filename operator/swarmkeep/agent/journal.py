@@ -42,14 +42,29 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._unwritten: dict[str, dict[str, Any]] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def write(self, key: str, value: dict[str, Any]) -> None:
-        """Remembers `value` under `key`. Raises StorageFull."""
-        write_atomically(self._path(key), json.dumps({"key": key, "value": value}, separators=(",", ":")).encode())
+        """Remembers `value` under `key`.
+
+        A disk that is full must not stop the agent, and with it the node's lease: what cannot be written is kept in
+        memory and written with the next call that can.
+        """
+        was_whole = not self._unwritten
+        self._unwritten[key] = value
+        try:
+            for waiting, content in list(self._unwritten.items()):
+                record = json.dumps({"key": waiting, "value": content}, separators=(",", ":"))
+                write_atomically(self._path(waiting), record.encode())
+                del self._unwritten[waiting]
+        except (StorageFull, OSError) as error:
+            if was_whole:
+                log.error("the journal lives in memory only until this is mended", error=str(error))
 
     def remove(self, key: str) -> None:
         """Forgets `key`; nothing happens when it is not there."""
+        self._unwritten.pop(key, None)
         self._path(key).unlink(missing_ok=True)
 
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -124,7 +124,7 @@ class Observer:
         for tracked in self._tracked:
             if tracked.ref not in self._starts.in_progress:
                 await self._report(tracked)
-        if self._own.synced.is_set():
+        if self._own.synced:
             for obj in list(self._own.objects.values()):
                 workload = parse_workload(obj)
                 if self._tracked.get(workload.ref) is None and workload.ref not in self._starts.in_progress:

@@ -48,7 +48,7 @@ class Records:
         self._more.set()
 
     def add(self, record: dict[str, Any]) -> None:
-        """Keeps a record until it is delivered; a later one of the same object takes its place. Raises StorageFull."""
+        """Keeps a record until it is delivered; a later one of the same object takes its place."""
         key = f"{record['metadata']['namespace']}/{record['metadata']['name']}"
         self._journal.write(key, record)
         self._pending[key] = record

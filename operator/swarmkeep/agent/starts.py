@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 FETCH_LIMIT_S = 600.0
 """The longest that reading a version from storage may take."""
 POLL_S = 0.2
+POLICIES_LIMIT_S = 30.0
 
 
 class Refused(SwarmKeepError):
@@ -108,8 +109,13 @@ class Starts:
         """Holds one conversation; returns `fresh`, `restored` or `refused`."""
         facts = await self._containers.inspect(conversation.container_id)
         conversation.waiting_for = "the policies"
-        async with asyncio.timeout(30):
-            await self._desired.known.wait()
+        try:
+            async with asyncio.timeout(POLICIES_LIMIT_S):
+                await self._desired.known.wait()
+        except TimeoutError:
+            raise Refused(
+                f"the policies are not known on {self._node}: its agent has never reached the API; see its log"
+            ) from None
         protection = self._desired.protection(facts.labels)
         if protection is None:
             await conversation.answer({"do": "fresh"})
@@ -246,7 +252,8 @@ class Starts:
         target.parent.mkdir(parents=True, exist_ok=True)
 
         def get(repository: Repository) -> None:
-            repository.get(str(start.ref), version, target)
+            # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
+            repository.get(str(start.ref), version, target, durable=False)
 
         await self._locations.call(start.policy.location, get, FETCH_LIMIT_S)
         return target

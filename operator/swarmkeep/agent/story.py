@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
+from swarmkeep.agent.claims import Claims
 from swarmkeep.kube.events import EventRecorder
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.plan.start import Fresh, Restore
 
 log = structlog.get_logger(__name__)
@@ -15,8 +15,9 @@ log = structlog.get_logger(__name__)
 class Story:
     """Events of one node's workloads; each is logged as well, so that it is not lost with the API."""
 
-    def __init__(self, events: EventRecorder, node: str) -> None:
+    def __init__(self, events: EventRecorder, claims: Claims, node: str) -> None:
         self._events = events
+        self._claims = claims
         self._node = node
 
     async def run(self) -> None:
@@ -81,4 +82,4 @@ class Story:
 
     def _tell(self, workload: Ref, type_: str, reason: str, message: str) -> None:
         log.info("event", workload=str(workload), reason=reason, message=message)
-        self._events.record(WORKLOAD, workload.name, workload.namespace, type_, reason, message)
+        self._events.record(self._claims.identity(workload), type_, reason, message)

@@ -103,7 +103,7 @@ class TrackedContainers:
         return next((item for item in self._by_ref.values() if item.container_id == container_id), None)
 
     def save(self, tracked: Tracked) -> None:
-        """Remembers it as it is now, in place of any other container of the same workload. Raises StorageFull."""
+        """Remembers it as it is now, in place of any other container of the same workload."""
         self._journal.write(str(tracked.ref), _to_record(tracked))
         self._by_ref[tracked.ref] = tracked
 

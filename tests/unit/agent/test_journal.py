@@ -45,6 +45,18 @@ def test_no_key_leaves_the_folder_or_meets_another(tmp_path_factory: pytest.Temp
     assert len(list(folder.iterdir())) == len(keys)
 
 
+def test_what_a_full_disk_refuses_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        journal.write("a", {"n": 1})
+        journal.write("b", {"n": 2})
+        journal.remove("b")
+    assert list(Journal(tmp_path).items()) == []
+    journal.write("c", {"n": 3})
+    assert dict(Journal(tmp_path).items()) == {"a": {"n": 1}, "c": {"n": 3}}
+
+
 def test_a_full_disk_leaves_the_old_content_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
