@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -238,8 +239,11 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     cause = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    text = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None) or str(cause)
-    return str(text) or type(error).__name__
+    if verdict := getattr(cause, "verify_message", None):
+        return f"its certificate is not trusted: {verdict}"
+    if isinstance(cause, OSError) and type(cause) is not ssl.SSLError and (cause.errno or 0) > 0:
+        return os.strerror(cause.errno or 0)
+    return str(cause) or type(error).__name__
 
 
 def _warning_text(header: str) -> str:
