@@ -103,7 +103,7 @@ def decode_manifest(content: bytes, workload: str, version: int) -> Manifest:
     if blake3(content[:_HASHED_HEADER_BYTES] + body).digest() != digest:
         raise CorruptData(f"{what} does not have the hash that it says: a byte was changed")
     try:
-        manifest = _from_json(json.loads(body, object_pairs_hook=_no_duplicates))
+        manifest = _from_json(json.loads(body, object_pairs_hook=_no_duplicates, parse_constant=_no_constant))
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, InvalidObject) as error:
         raise CorruptData(f"{what} has fields that make no sense: {error!r}") from error
     if (manifest.workload, manifest.version) != (workload, version):
@@ -145,3 +145,7 @@ def _no_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         raise ValueError("a field appears twice")
     return fields
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
