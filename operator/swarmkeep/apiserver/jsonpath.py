@@ -16,9 +16,9 @@ from swarmkeep.errors import InvalidObject
 Step = Callable[[Any], Iterable[Any]]
 
 _STEP = re.compile(
-    r"""\.(?P<field>(?:\\.|[^.\[\]\\])+)
+    r"""(?P<all>\[\s*\*\s*\]|\.\*)
+      | \.(?P<field>(?:\\.|[^.\[\]\\])+)
       | \[\s*(?P<index>-?\d+)\s*\]
-      | (?P<all>\[\s*\*\s*\]|\.\*)
       | \[\s*'(?P<quoted>[^']*)'\s*\]
       | \[\?\(\s*@(?P<path>[^=!<>]*?)\s*(?P<operator>==|!=)\s*(?P<literal>"[^"]*"|'[^']*'|[^)'"]+?)\s*\)\]""",
     re.VERBOSE,
@@ -77,7 +77,10 @@ def _children(value: Any) -> Iterable[Any]:
 def _filter(path: str, operator: str, wanted: Any) -> Step:
     def step(value: Any) -> list[Any]:
         items = value if isinstance(value, list) else []
-        return [item for item in items if (wanted in find(path, item)) is (operator == "==")]
+        return [item for item in items if any(map(same, find(path, item))) is (operator == "==")]
+
+    def same(found: Any) -> bool:
+        return isinstance(found, bool) == isinstance(wanted, bool) and bool(found == wanted)
 
     return step
 
