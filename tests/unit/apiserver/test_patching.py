@@ -37,7 +37,7 @@ def test_merge_patch_leaves_its_input_alone() -> None:
 
 def test_json_patch_changes_a_copy() -> None:
     base = {"list": [1, 2], "map": {"a": 1}}
-    operations = [
+    operations: list[dict[str, Any]] = [
         {"op": "test", "path": "/map/a", "value": 1},
         {"op": "add", "path": "/list/-", "value": 3},
         {"op": "replace", "path": "/map/a", "value": 2},
@@ -51,7 +51,7 @@ def test_json_patch_changes_a_copy() -> None:
 
 def test_the_patch_that_kopf_sends_for_finalizers() -> None:
     obj = {"metadata": {"resourceVersion": "7", "finalizers": ["a", "b"]}}
-    test = {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    test: dict[str, Any] = {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
     patched = json_patch(obj, [test, {"op": "remove", "path": "/metadata/finalizers/0"}])
     assert patched["metadata"]["finalizers"] == ["b"]
     with pytest.raises(InvalidObject, match=r"operation 0 \(test '/metadata/resourceVersion'\).*failed: .*\"7\""):
