@@ -1,1 +1,1 @@
-"""Certificates: a CA, and client and server certificates for the three roles."""
+"""Certificates: a CA of the installation's own, one certificate for each role, kubeconfigs. Used by the command."""

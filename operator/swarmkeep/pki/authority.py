@@ -1,17 +1,15 @@
-"""A certificate authority in a folder, and certificates for the roles of SwarmKeep. Used by `swarmkeep pki`.
+"""Makes the installation's two CAs, and certificates that they sign.
 
-Two authorities, so that a client of the API is nobody to etcd: `ca` signs API servers and their clients, `etcd-ca`
-signs etcd's members and its only client, the API server. Keys are EC P-256; private files have mode 0600.
+Called by `swarmkeep pki` on a machine of the administrator; no daemon ever needs a CA's key. One CA is for the API, the
+other for etcd: who may call the API has thereby no way into etcd. Keys are EC P-256.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
@@ -19,136 +17,157 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from swarmkeep.errors import InvalidObject, NotFound
+from swarmkeep.errors import UserError
+from swarmkeep.pki.files import CERTIFICATE_MODE, KEY_MODE, make_folder, read_whole, write_whole
+from swarmkeep.pki.roles import ORGANIZATION_PREFIX, Role, purpose_of, role_of
 
-API_CA = "ca"
-ETCD_CA = "etcd-ca"
-CA_DAYS = 3650
-_CLOCK_SKEW = timedelta(minutes=5)
+AUTHORITIES = {"ca": "SwarmKeep API CA", "etcd-ca": "SwarmKeep etcd CA"}
+"""Base name of each CA's files, and its common name."""
 
+AUTHORITY_LIFETIME = timedelta(days=3650)
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""Certificates are valid from this long ago: the clocks of a new Swarm's nodes need not agree."""
+MAX_NAME_LENGTH = 64
+"""X.509's limit for a common name."""
 
-class Role(StrEnum):
-    """What a certificate is for."""
-
-    ADMIN = "admin"
-    OPERATOR = "operator"
-    AGENT = "agent"
-    APISERVER = "apiserver"
-    ETCD_SERVER = "etcd-server"
-    ETCD_CLIENT = "etcd-client"
-
-
-@dataclass(frozen=True, slots=True)
-class _Profile:
-    authority: str
-    organization: str | None
-    server: bool
-    client: bool
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?", re.ASCII)
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*")
 
 
-_PROFILES = {
-    Role.ADMIN: _Profile(API_CA, "swarmkeep:admin", server=False, client=True),
-    Role.OPERATOR: _Profile(API_CA, "swarmkeep:operator", server=False, client=True),
-    Role.AGENT: _Profile(API_CA, "swarmkeep:agent", server=False, client=True),
-    Role.APISERVER: _Profile(API_CA, None, server=True, client=False),
-    # etcd's members speak to each other as servers and as clients.
-    Role.ETCD_SERVER: _Profile(ETCD_CA, None, server=True, client=True),
-    Role.ETCD_CLIENT: _Profile(ETCD_CA, None, server=False, client=True),
-}
+def init(folder: Path) -> list[Path]:
+    """Makes the CAs that `folder` does not have yet and returns their certificates' paths.
 
-
-def init(folder: Path) -> None:
-    """Makes both authorities in `folder`. One that is there already stays: its certificates would all become void."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in (API_CA, ETCD_CA):
-        certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
-        if key_path.exists() and certificate_path.exists():
+    Never touches one that exists. Raises UserError when there is nothing to make, HostError when a file cannot be
+    written.
+    """
+    make_folder(folder)
+    made = []
+    for base, common_name in AUTHORITIES.items():
+        certificate_path = folder / f"{base}.crt"
+        if certificate_path.exists():
             continue
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = _subject(f"swarmkeep {name}", None)
-        builder = _builder(subject, subject, key.public_key(), CA_DAYS).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
-        )
-        builder = builder.add_extension(_key_usage(signs=True), critical=True)
-        _write(key_path, _pem(key), 0o600)
-        _write(certificate_path, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), 0o644)
+        key = _own_key(folder / f"{base}.key")
+        write_whole(certificate_path, _self_signed(key, common_name), CERTIFICATE_MODE)
+        made.append(certificate_path)
+    if not made:
+        raise UserError(f"{folder} has both CAs already: certificates that they signed would no longer be believed")
+    return made
 
 
 def issue(folder: Path, role: Role | str, name: str, hosts: Sequence[str] = (), days: int = 365) -> tuple[Path, Path]:
-    """Makes a key and a certificate for `name` in `folder`, signed by the authority there; returns their paths.
+    """Signs a certificate; returns its path and its key's: `<role>-<name>.crt` and `.key` in `folder`.
 
-    The files are `<role>-<name>.crt` and `.key`, and replace those of an earlier issue. `hosts` are the host names and
-    addresses under which a server is reached. Raises NotFound without an authority, InvalidObject for a bad request.
+    `hosts` are the names and addresses that a server is called by; localhost is always among them. Issuing the same
+    again renews the certificate and keeps the key. Raises UserError for impossible input or a missing CA, HostError.
     """
-    try:
-        role = Role(role)
-    except ValueError:
-        raise InvalidObject(f"{role!r} is no role: use one of {', '.join(Role)}") from None
-    if not name or "/" in name or name.startswith("."):
-        raise InvalidObject(f"{name!r} cannot be a certificate's name")
-    profile = _PROFILES[role]
-    if profile.server and not hosts:
-        raise InvalidObject(f"a certificate for {role} needs the hosts under which it is reached")
-    authority, authority_key = _load_authority(folder, profile.authority)
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_subject(name, profile.organization), authority.subject, key.public_key(), days)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_key_usage(signs=False), critical=True)
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH] * profile.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * profile.client
-    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+    role = role_of(role)
+    purpose = purpose_of(role)
+    if len(name) > MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+        raise UserError(f"{name!r} cannot be a certificate's name: use up to 64 letters, digits and any of . _ : @ -")
+    if days < 1:
+        raise UserError("a certificate has to be valid for at least one day")
+    if purpose.serves and not hosts:
+        raise UserError(f"a certificate for {role} needs at least one --host: the address that clients call it by")
+    if hosts and not purpose.serves:
+        raise UserError(f"{role} does not serve: --host has no meaning for it")
+    alternatives = [_general_name(host) for host in dict.fromkeys((*hosts, *_LOCAL_HOSTS))] if purpose.serves else []
+    authority, authority_key = _load_authority(folder, purpose.authority)
+
+    key_path, certificate_path = folder / f"{role}-{name}.key", folder / f"{role}-{name}.crt"
+    key = _own_key(key_path)
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH] * purpose.serves + [ExtendedKeyUsageOID.CLIENT_AUTH] * purpose.calls
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"{ORGANIZATION_PREFIX}{role}"),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
     )
-    if hosts:
-        builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+    lifetime_end = min(datetime.now(UTC) + timedelta(days=days), authority.not_valid_after_utc)
+    builder = (
+        _builder(subject, authority.subject, key.public_key(), lifetime_end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+            critical=False,
+        )
+    )
+    if alternatives:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
     certificate = builder.sign(authority_key, hashes.SHA256())
-    certificate_path, key_path = folder / f"{role}-{name}.crt", folder / f"{role}-{name}.key"
-    _write(key_path, _pem(key), 0o600)
-    _write(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_whole(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), CERTIFICATE_MODE)
     return certificate_path, key_path
 
 
-def _load_authority(folder: Path, name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _own_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The key in `path`, made if there is none: what a crash left without its certificate serves the next try."""
+    if path.exists():
+        return _load_key(path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write_whole(path, pem, KEY_MODE)
+    return key
+
+
+def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
-        certificate = x509.load_pem_x509_certificate((folder / f"{name}.crt").read_bytes())
-        key = serialization.load_pem_private_key((folder / f"{name}.key").read_bytes(), password=None)
-    except FileNotFoundError as error:
-        raise NotFound(f"no authority {name} in {folder}: make one with `swarmkeep pki init {folder}`") from error
-    except ValueError as error:
-        raise InvalidObject(f"the authority {name} in {folder} cannot be read: {error}") from error
+        key = serialization.load_pem_private_key(read_whole(path, "the key"), password=None)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is no usable key: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise InvalidObject(f"the key of authority {name} in {folder} is not an EC key")
+        raise UserError(f"{path} is no key of an elliptic curve")
+    return key
+
+
+def _load_authority(folder: Path, base: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    certificate_path, key_path = folder / f"{base}.crt", folder / f"{base}.key"
+    if not certificate_path.exists() or not key_path.exists():
+        raise UserError(f"{folder} has no {base}.crt and {base}.key: make them with `swarmkeep pki init {folder}`")
+    try:
+        certificate = x509.load_pem_x509_certificate(read_whole(certificate_path, "the CA's certificate"))
+    except ValueError as error:
+        raise UserError(f"{certificate_path} is no certificate: {error}") from error
+    key = _load_key(key_path)
+    if certificate.public_key() != key.public_key():
+        raise UserError(f"{certificate_path} and {key_path} do not belong together")
+    if certificate.not_valid_after_utc <= datetime.now(UTC):
+        raise UserError(f"{certificate_path} has expired: nobody would believe what it signs")
     return certificate, key
 
 
+def _self_signed(key: ec.EllipticCurvePrivateKey, common_name: str) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    certificate = (
+        _builder(subject, subject, key.public_key(), datetime.now(UTC) + AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, days: int
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, until: datetime
 ) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_before(datetime.now(UTC) - CLOCK_TOLERANCE)
+        .not_valid_after(until)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
 
 
-def _subject(name: str, organization: str | None) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    if organization:
-        attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-    return x509.Name(attributes)
-
-
-def _key_usage(*, signs: bool) -> x509.KeyUsage:
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True,
-        key_cert_sign=signs,
-        crl_sign=signs,
+        digital_signature=not signs_certificates,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,
@@ -158,22 +177,11 @@ def _key_usage(*, signs: bool) -> x509.KeyUsage:
     )
 
 
-def _host(host: str) -> x509.GeneralName:
+def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
-        return x509.DNSName(host)
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-    temporary.rename(path)
+        pass
+    if len(host) > 253 or not _HOST.fullmatch(host):
+        raise UserError(f"{host!r} is neither an address nor a host's name")
+    return x509.DNSName(host)
