@@ -1,0 +1,132 @@
+"""The definitions in crds/ against Kubernetes' rules, against model/kinds.py and against the samples."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from swarmkeep.apiserver import jsonpath
+from swarmkeep.apiserver.resources import BUILTIN_RESOURCES, Resource, crd_documents, load_registry
+from swarmkeep.apiserver.schema import invalid_message, prune_and_default, validate
+from swarmkeep.apiserver.structural import schema_problems
+from swarmkeep.model import kinds
+
+CRDS = {document["spec"]["names"]["kind"]: document for document in crd_documents()}
+REGISTRY = load_registry(CRDS.values())
+SAMPLES = sorted((Path(__file__).parents[2] / "manifests" / "samples").glob("**/*.yaml"))
+
+CATEGORY = "keep"
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    schema = CRDS[kind]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert isinstance(schema, dict)
+    return schema
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema within a schema, with its path."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from nodes(schema["additionalProperties"], f"{path}.*")
+
+
+def resource_of(kind: kinds.Kind) -> Resource:
+    resource = REGISTRY.by_plural(kind.group, kind.version, kind.plural)
+    assert resource is not None
+    return resource
+
+
+def test_the_kind_table_and_the_definitions_name_the_same_kinds() -> None:
+    defined = {kinds.Kind(r.group, r.version, r.kind, r.plural, r.namespaced) for r in REGISTRY.all() if r.is_custom}
+    assert defined == set(kinds.OURS)
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_schemas_are_structural(kind: str) -> None:
+    assert schema_problems(schema_of(kind)) == []
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_every_field_is_described_in_a_sentence(kind: str) -> None:
+    """`explain` prints these; an item of a list may leave it to the list."""
+    missing = [
+        path
+        for path, schema in nodes(schema_of(kind))
+        if not path.endswith(("[]", ".*")) and not str(schema.get("description", "")).endswith((".", "?"))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_defaults_are_what_their_own_schema_allows(kind: str) -> None:
+    resource = next(r for r in REGISTRY.all() if r.kind == kind and r.is_custom)
+    for path, schema in nodes(schema_of(kind)):
+        if "default" not in schema:
+            continue
+        within = Resource(**{**_fields(resource), "schema": {"type": "object", "properties": {"field": schema}}})
+        body = prune_and_default(within, {"metadata": {"name": "x"}}).body
+        assert [str(error) for error in validate(within, body)] == [], path
+        assert "[]" not in path, f"{path}: kubectl prints 'configured' at each apply of a default within a list item"
+
+
+def _fields(resource: Resource) -> dict[str, Any]:
+    return {name: getattr(resource, name) for name in Resource.__dataclass_fields__}
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_columns_and_selectable_fields_lead_to_fields(kind: str) -> None:
+    version = CRDS[kind]["spec"]["versions"][0]
+    known = {path for path, _ in nodes(schema_of(kind))} | {".metadata.creationTimestamp"}
+    for column in version["additionalPrinterColumns"]:
+        path = column["jsonPath"]
+        jsonpath.find(path, {})
+        base, condition, rest = path.partition("[?(")
+        assert (f"{base}[]{rest.partition(')]')[2]}" if condition else base) in known, path
+        assert column["description"], f"{path} has no description"
+    for selectable in version.get("selectableFields", ()):
+        assert selectable["jsonPath"] in known
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_the_last_column_that_is_always_shown_is_a_time(kind: str) -> None:
+    shown = [c for c in CRDS[kind]["spec"]["versions"][0]["additionalPrinterColumns"] if not c.get("priority")]
+    assert shown[-1]["type"] == "date"
+
+
+@pytest.mark.parametrize("kind", CRDS)
+def test_status_is_a_subresource_and_conditions_merge_by_type(kind: str) -> None:
+    assert CRDS[kind]["spec"]["versions"][0]["subresources"] == {"status": {}}
+    conditions = schema_of(kind)["properties"]["status"]["properties"].get("conditions")
+    if conditions is not None:
+        assert conditions["x-kubernetes-list-type"] == "map"
+        assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_names_are_unique_and_all_kinds_are_in_one_category() -> None:
+    ours = [resource_of(kind) for kind in kinds.OURS]
+    names = [name for r in (*ours, *BUILTIN_RESOURCES) for name in (r.plural, r.singular, *r.short_names)]
+    assert len(names) == len(set(names))
+    assert all(CATEGORY in resource.categories for resource in ours)
+
+
+def test_there_are_samples() -> None:
+    assert SAMPLES
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_samples_are_valid_and_say_nothing_unknown(sample: Path) -> None:
+    for body in yaml.safe_load_all(sample.read_text("utf-8")):
+        group, _, version = body["apiVersion"].rpartition("/")
+        resource = REGISTRY.by_kind(group, version, body["kind"])
+        assert resource is not None, f"{body['apiVersion']} {body['kind']} is not served"
+        result = prune_and_default(resource, body)
+        errors = validate(resource, result.body)
+        assert result.unknown_fields == []
+        assert errors == [], invalid_message(resource, body["metadata"]["name"], errors)
