@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import quote
-
-import aiohttp
 
 from swarmkeep.kube.answers import ApiError, ApiUnavailable, Gone, error_of
 from swarmkeep.kube.transport import SILENCE_LIMIT_S, Transport
@@ -21,9 +20,6 @@ Obj = dict[str, Any]
 
 PAGE_SIZE = 500
 """Objects asked for at once when listing."""
-
-LINE_LIMIT_BYTES = 64 << 20
-"""The longest line of a watch that is believed; etcd's own limit for an object is 1.5 MiB."""
 
 
 class PatchType(StrEnum):
@@ -284,18 +280,10 @@ class Client:
         params = {**_selectors(labels, fields), "watch": "true", "allowWatchBookmarks": "true"}
         params["resourceVersion"] = resource_version
         path = collection_path(kind, namespace)
-        response = await self.transport.open_stream(path, params=params, silence_limit_s=silence_limit_s)
-        try:
-            if on_open is not None:
-                on_open()
-            async for line in _lines(response):
+        lines = self.transport.lines(path, params=params, silence_limit_s=silence_limit_s, on_open=on_open)
+        async with aclosing(lines):
+            async for line in lines:
                 yield _event(line, kind, path)
-        except TimeoutError:
-            raise ApiUnavailable(f"watch {path}: nothing heard for {silence_limit_s:g}s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise ApiUnavailable(f"watch {path}: the connection broke: {error}") from error
-        finally:
-            response.close()
 
     async def _pages(self, kind: Kind, namespace: str | None, params: Mapping[str, str]) -> ObjectList:
         items: list[Obj] = []
@@ -381,23 +369,6 @@ def _write_headers(fence: Fence | None, expired_lease: str | None) -> dict[str, 
     if expired_lease is not None:
         headers["Swarmkeep-Expired-Lease"] = expired_lease
     return headers
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Whole lines of a stream; what follows the last line feed was cut off and is dropped."""
-    pending = bytearray()
-    async for chunk in response.content.iter_any():
-        start = len(pending)
-        pending += chunk
-        # Only the new bytes can hold a line feed: a long line is not searched again and again.
-        while (end := pending.find(b"\n", start)) >= 0:
-            line = bytes(pending[:end])
-            del pending[: end + 1]
-            start = 0
-            if line.strip():
-                yield line
-        if len(pending) > LINE_LIMIT_BYTES:
-            raise ApiUnavailable(f"a line of the watch is longer than {LINE_LIMIT_BYTES} bytes")
 
 
 def _event(line: bytes, kind: Kind, path: str) -> WatchEvent:

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -24,6 +24,9 @@ CONNECT_LIMIT_S = 1.0
 
 SILENCE_LIMIT_S = 70.0
 """A stream without a byte for this long is dead: the API sends a bookmark at least every 60 s."""
+
+LINE_LIMIT_BYTES = 64 << 20
+"""The longest line of a stream that is believed; etcd's own limit for an object is 1.5 MiB."""
 
 _TOO_BUSY = (429, 503)
 
@@ -106,18 +109,40 @@ class Transport:
         budget_s = self.timeout_s if timeout_s is None else timeout_s
         return await self._try_servers(call, self._answer, budget_s)
 
-    async def open_stream(
+    async def lines(
         self,
         path: str,
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         silence_limit_s: float = SILENCE_LIMIT_S,
-    ) -> aiohttp.ClientResponse:
-        """A response whose body is still to be read; the caller closes it. Raises as `request` does.
+        on_open: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The lines of an endless answer, as `Client.watch` describes; half a line at the end is dropped.
 
-        Reading raises TimeoutError once `silence_limit_s` pass without a byte.
+        Raises as `request` does until the answer has begun, then ApiUnavailable when the connection breaks or stays
+        silent for `silence_limit_s`.
         """
+        response = await self._open(path, params, headers, silence_limit_s)
+        try:
+            if on_open is not None:
+                on_open()
+            async for line in _split(response):
+                yield line
+        except TimeoutError:
+            raise ApiUnavailable(f"watch {path}: nothing heard for {silence_limit_s:g}s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise ApiUnavailable(f"watch {path}: the connection broke: {error}") from error
+        finally:
+            response.close()
+
+    async def _open(
+        self,
+        path: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        silence_limit_s: float,
+    ) -> aiohttp.ClientResponse:
         call = _Call("GET", path, params, None, headers, repeatable=True)
 
         async def connect(server: str, call: _Call, share_s: float) -> aiohttp.ClientResponse:
@@ -232,6 +257,22 @@ class _Call:
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+
+async def _split(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    pending = bytearray()
+    async for chunk in response.content.iter_any():
+        start = len(pending)
+        pending += chunk
+        # Only the new bytes can hold a line feed: a long line is not searched again and again.
+        while (end := pending.find(b"\n", start)) >= 0:
+            line = bytes(pending[:end])
+            del pending[: end + 1]
+            start = 0
+            if line.strip():
+                yield line
+        if len(pending) > LINE_LIMIT_BYTES:
+            raise ApiUnavailable(f"a line of the answer is longer than {LINE_LIMIT_BYTES} bytes")
 
 
 def _describe(error: BaseException) -> str:
