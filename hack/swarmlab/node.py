@@ -1,0 +1,154 @@
+"""One node: namespaces, an overlay root, a first process that supervises the node's services."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmlab import network
+from swarmlab.process import LabError, run, wait_until
+from swarmlab.settings import Settings, index_of
+
+_STATE_FOLDERS = ("upper", "work", "root", "docker", "containerd", "etcd", "swarmkeep")
+_INIT = Path(__file__).with_name("node-init")
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a lab, running or not."""
+
+    settings: Settings
+    name: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.settings.network}.{index_of(self.name)}"
+
+    @property
+    def state(self) -> Path:
+        return self.settings.state / "nodes" / self.name
+
+    @property
+    def root(self) -> Path:
+        """Its root file system as this machine sees it: writable while the node is down or up."""
+        return self.state / "root"
+
+    @property
+    def pid(self) -> int | None:
+        """The node's first process, None when it is off."""
+        try:
+            pid, started = (self.state / "pid").read_text().split()
+        except (OSError, ValueError):
+            return None
+        # A process number may have been given to somebody else; its start time tells.
+        return int(pid) if _start_time(int(pid)) == started else None
+
+    def mount(self, lower: Sequence[Path]) -> None:
+        """Lays the node's root file system over the shared layers."""
+        for folder in _STATE_FOLDERS:
+            (self.state / folder).mkdir(parents=True, exist_ok=True)
+        if not os.path.ismount(self.root):
+            layers = ":".join(str(path) for path in lower)
+            options = f"lowerdir={layers},upperdir={self.state / 'upper'},workdir={self.state / 'work'}"
+            run(["mount", "-t", "overlay", "overlay", "-o", options, self.root])
+
+    def write(self, path: str, content: str, *, mode: int = 0o644) -> None:
+        """Writes a file inside the node."""
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+        target.chmod(mode)
+
+    def boot(self) -> None:
+        """Starts the node; its services follow by themselves."""
+        if self.pid:
+            return
+        log = open(self.state / "console.log", "ab")  # noqa: SIM115 - the child keeps it
+        unshare = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
+        child = subprocess.Popen(
+            [*unshare, str(_INIT), str(self.root), str(self.state), str(self.settings.shared)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+        log.close()
+        children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
+        wait_until(f"the first process of {self.name}", lambda: children.read_text().strip(), limit_s=10, every_s=0.02)
+        pid = int(children.read_text().split()[0])
+        (self.state / "pid").write_text(f"{pid} {_start_time(pid)}")
+        network.plug_in(self.settings, self.name, pid)
+
+    def kill(self) -> None:
+        """Cuts the power: every process of the node dies at once, and nothing is written any more."""
+        pid = self.pid
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            wait_until(f"the processes of {self.name} to die", lambda: self.pid is None, limit_s=30, every_s=0.02)
+        (self.state / "pid").unlink(missing_ok=True)
+        network.unplug(self.settings, self.name)
+        self._remove_cgroups()
+
+    def execute(
+        self, command: Sequence[str], *, limit_s: float = 60, check: bool = True, input: bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a program inside the node. Raises LabError when the node is off, or as `process.run` does."""
+        return run([*self.entering(), *command], limit_s=limit_s, check=check, input=input)
+
+    def entering(self) -> list[str]:
+        """The words that make a program run inside the node."""
+        pid = self.pid
+        if pid is None:
+            raise LabError(f"{self.name} is off; `hack/lab boot {self.name}` starts it")
+        return ["nsenter", "-t", str(pid), "-m", "-n", "-u", "-i", "-p", "-r", "-w"]
+
+    def destroy(self) -> None:
+        """Removes the node and all that it wrote."""
+        self.kill()
+        with contextlib.suppress(LabError):
+            run(["umount", "--recursive", self.root], check=False)
+        for _ in range(50):
+            if not os.path.ismount(self.root):
+                break
+            run(["umount", "-l", self.root], check=False)
+            time.sleep(0.1)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def _remove_cgroups(self) -> None:
+        for hierarchy in _CGROUPS.iterdir():
+            top = hierarchy / self.settings.cgroup / self.name
+            for folder in sorted(_folders(top), key=lambda path: len(path.parts), reverse=True):
+                for _ in range(50):
+                    try:
+                        folder.rmdir()
+                        break
+                    except FileNotFoundError:
+                        break
+                    except OSError:
+                        # The kernel lets go of the dead tasks a moment later.
+                        time.sleep(0.02)
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    if top.is_dir():
+        yield top
+        for path in top.iterdir():
+            if path.is_dir():
+                yield from _folders(path)
+
+
+def _start_time(pid: int) -> str | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in ("Z", "X") else fields[19]
