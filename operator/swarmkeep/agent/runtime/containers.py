@@ -1,0 +1,144 @@
+"""This node's containers through the Docker API. The agent lists, inspects, follows and ends them here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, TypeVar
+
+import docker
+import docker.errors
+import requests.exceptions
+import structlog
+
+from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
+from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
+from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes
+from swarmkeep.errors import HostError, NotFound, Unavailable
+
+__all__ = ["ContainerEvent", "ContainerFacts", "Containers", "KillFailed"]
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+CALL_LIMIT_S = 10.0
+"""The longest that one question to Docker may take."""
+RECONNECT_S = (0.2, 5.0)
+"""The first and the longest pause before Docker's events are connected again."""
+STEADY_S = 10.0
+"""A connection that lasted this long was a good one: the pauses begin anew."""
+
+
+class KillFailed(HostError):
+    """A container goes on running although it was killed."""
+
+    reason = "KillFailed"
+
+
+class Containers:
+    """Docker on this node. Every method answers within a limit or raises Unavailable."""
+
+    def __init__(self, docker_url: str, *, call_limit_s: float = CALL_LIMIT_S) -> None:
+        """`docker_url` as in DOCKER_HOST; nothing is connected yet."""
+        self._url = docker_url
+        self._call_limit_s = call_limit_s
+        self._client: docker.DockerClient | None = None
+        self._client_lock = threading.Lock()
+        self._known: dict[str, ContainerFacts] = {}
+
+    async def list_running(self) -> list[ContainerFacts]:
+        """All running containers, paused ones included; one that ends meanwhile is left out. Raises Unavailable."""
+        found = await self._call(lambda client: client.api.containers(filters={"status": ["running", "paused"]}))
+        running = []
+        for item in found:
+            try:
+                facts = await self.inspect(item["Id"])
+            except NotFound:
+                continue
+            if facts.running:
+                running.append(facts)
+        return running
+
+    async def inspect(self, container_id: str) -> ContainerFacts:
+        """What Docker knows of a container now. Raises NotFound, Unavailable."""
+        facts = read_facts(await self._call(lambda client: client.api.inspect_container(container_id)))
+        self._known[facts.id] = facts
+        return facts
+
+    async def cached(self, container_id: str) -> ContainerFacts:
+        """The last known facts, without Docker as long as their process lives: for what cannot wait, as fencing.
+
+        Raises NotFound, Unavailable.
+        """
+        facts = self._known.get(container_id)
+        if facts is not None and facts.running and is_alive(facts.pid, facts.id):
+            return facts
+        return await self.inspect(container_id)
+
+    def forget(self, container_id: str) -> None:
+        """The container is gone."""
+        self._known.pop(container_id, None)
+
+    async def kill_now(self, facts: ContainerFacts) -> None:
+        """Ends a container at once, even frozen, even without Docker; returns when no process of it is left.
+
+        Docker sees it die of SIGKILL and does what its restart policy says. Raises KillFailed.
+        """
+        if not await kill_container_processes(facts.pid, facts.id):
+            raise KillFailed(f"container {facts.name} goes on running after SIGKILL: look at process {facts.pid}")
+
+    async def remove(self, container_id: str) -> None:
+        """Removes a container, running or not; nothing happens when it is gone. Raises Unavailable."""
+        with contextlib.suppress(NotFound):
+            await self._call(lambda client: client.api.remove_container(container_id, force=True))
+        self.forget(container_id)
+
+    async def info(self) -> Mapping[str, Any]:
+        """What GET /info answers. Raises Unavailable."""
+        info: Mapping[str, Any] = await self._call(lambda client: client.api.info())
+        return info
+
+    async def events(self) -> AsyncIterator[ContainerEvent]:
+        """Follows the containers for ever. A `resync` comes first, and after every gap."""
+        pause_s, longest_s = RECONNECT_S
+        loop = asyncio.get_running_loop()
+        while True:
+            begun = loop.time()
+            async with EventStream(self._connect) as stream:
+                async for event in stream:
+                    yield event
+            if loop.time() - begun > STEADY_S:
+                pause_s, _ = RECONNECT_S
+            log.info("Docker's events broke off", docker=self._url, error=stream.error, again_in_s=pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, longest_s)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await asyncio.to_thread(client.close)
+
+    async def _call(self, question: Callable[[docker.DockerClient], T]) -> T:
+        def ask() -> T:
+            with self._client_lock:
+                if self._client is None:
+                    self._client = self._connect()
+                client = self._client
+            return question(client)
+
+        try:
+            # The client has the same limit for each read; this one also ends an answer that trickles for ever.
+            async with asyncio.timeout(self._call_limit_s + 1):
+                return await asyncio.to_thread(ask)
+        except docker.errors.NotFound as error:
+            raise NotFound(f"Docker does not know it: {error.explanation}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
+            raise Unavailable(f"Docker at {self._url} does not answer: {str(error)[:300]}") from error
+
+    def _connect(self) -> docker.DockerClient:
+        # `auto` asks for the version: a fixed one would break with the next Docker.
+        return docker.DockerClient(base_url=self._url, version="auto", timeout=round(self._call_limit_s))

@@ -1,0 +1,251 @@
+"""Dumps a frozen container with runc and CRIU. Called by the version taker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from swarmkeep.agent.runtime.dump_errors import explain
+from swarmkeep.agent.runtime.dump_stats import DumpStats, parse_dump_stats
+from swarmkeep.errors import CorruptData, DumpFailed
+
+log = structlog.get_logger(__name__)
+
+WRAPPER = Path(__file__).with_name("bin")
+"""Holds a program named criu that makes CRIU survive a file size limit."""
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+GIVE_UP_S = 3.0
+"""How long CRIU may take to let the container go after it was made to fail; then it is killed."""
+PROCESS_GONE_S = 2.0
+CRIU_CONF = Path("/etc/criu/runc.conf")
+"""What runc makes CRIU read for a container without a file of its own."""
+ANNOTATION = "org.criu.config"
+ENDED = "Unfreezing tasks into 2"
+"""CRIU's last step of a final dump: all is written, and the processes are ended. Source: criu/seize.c, TASK_DEAD."""
+
+
+class GuardPipes(Protocol):
+    """The freezer: a dump keeps the guard from thawing too early."""
+
+    def guard_pipe(self, container_id: str) -> int | None:
+        """A descriptor to keep open while the dump runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DumpRequest:
+    """One dump. The container is frozen already, and stays so when it runs on."""
+
+    container_id: str
+    pid: int
+    image_dir: Path
+    work_dir: Path
+    leave_running: bool
+    """False lets CRIU end the processes once everything is written."""
+    tcp: str
+    """`Close`: established connections are no obstacle, they will be closed on restore. `Refuse`: they are."""
+    max_freeze_s: float
+    """The dump is given up when it takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class DumpResult:
+    """A dump that is whole."""
+
+    stats: DumpStats
+    seconds: float
+    """runc and CRIU from start to end."""
+
+    def stats_status(self) -> dict[str, float | int]:
+        """As status.criu of a Checkpoint has it."""
+        stats = self.stats
+        return {
+            "freezingSeconds": stats.freezing_s,
+            "frozenSeconds": stats.frozen_s,
+            "memoryDumpSeconds": stats.memory_dump_s,
+            "memoryWriteSeconds": stats.memory_write_s,
+            "pagesScanned": stats.pages_scanned,
+            "pagesWritten": stats.pages_written,
+        }
+
+
+class Dumper:
+    """Runs `runc checkpoint`."""
+
+    def __init__(self, runc: Path, runc_root: Path, guards: GuardPipes | None = None) -> None:
+        """`runc_root` is where Docker's containers are known to runc."""
+        self._runc = runc
+        self._runc_root = runc_root
+        self._guards = guards
+
+    async def dump(self, request: DumpRequest) -> DumpResult:
+        """Dumps into `image_dir`; CRIU's log and figures are in `work_dir`.
+
+        Raises DumpFailed, after which the container is as before, frozen or not. When this task is cancelled
+        the dump is ended as if it took too long.
+        """
+        self._set_criu_options(request)
+        begun = time.monotonic()
+        process = await self._start(request)
+        try:
+            async with asyncio.timeout(request.max_freeze_s):
+                code = await process.wait()
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if await asyncio.shield(self._give_up(process, request)) or self._ended_whole(request):
+                return DumpResult(self._stats(request), time.monotonic() - begun)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise DumpFailed(
+                f"the dump took longer than the {request.max_freeze_s:g} s that checkpoint.maxFreeze allows, and was "
+                "given up; the container runs on. Allow more, or make the staging folder faster"
+            ) from error
+        if code != 0 and not self._ended_whole(request):
+            raise DumpFailed(explain(_read(request.work_dir / "dump.log"), _read(request.work_dir / "runc.out")))
+        return DumpResult(self._stats(request), time.monotonic() - begun)
+
+    async def _start(self, request: DumpRequest) -> asyncio.subprocess.Process:
+        words = [str(self._runc), "--root", str(self._runc_root), "checkpoint", "--file-locks"]
+        words += ["--image-path", str(request.image_dir), "--work-path", str(request.work_dir)]
+        if request.leave_running:
+            words.append("--leave-running")
+        if request.tcp != "Refuse":
+            words += ["--tcp-established", "--tcp-skip-in-flight"]
+        words.append(request.container_id)
+        pipe = self._guards.guard_pipe(request.container_id) if self._guards else None
+        with (request.work_dir / "runc.out").open("wb") as output:
+            try:
+                return await asyncio.create_subprocess_exec(
+                    *words,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=_environment(),
+                    # Of its own session: what ends the agent must not end CRIU in the middle.
+                    start_new_session=True,
+                    pass_fds=() if pipe is None else (pipe,),
+                )
+            except OSError as error:
+                raise DumpFailed(f"cannot start {self._runc}: {error}; set agent.runc to where runc is") from error
+
+    async def _give_up(self, process: asyncio.subprocess.Process, request: DumpRequest) -> bool:
+        """Ends a dump so that the container goes on. True when it came to its good end meanwhile.
+
+        A full disk is what CRIU can handle: it takes everything back and lets the processes go. So its next write is
+        made to fail. Only when that does not help it is killed.
+        """
+        for child in _children(process.pid):
+            with contextlib.suppress(OSError):
+                _, hard = resource.prlimit(child, resource.RLIMIT_FSIZE)
+                resource.prlimit(child, resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            async with asyncio.timeout(GIVE_UP_S):
+                return await process.wait() == 0
+        except TimeoutError:
+            log.error("a dump cannot be ended gently, killing it", container=request.container_id)
+        for child in _children(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await _unlock_network(request.pid)
+        return False
+
+    def _ended_whole(self, request: DumpRequest) -> bool:
+        """Whether a final dump has ended the processes, which CRIU does only when all is written."""
+        return not request.leave_running and ENDED in _read(request.work_dir / "dump.log")
+
+    def _set_criu_options(self, request: DumpRequest) -> None:
+        """Gives CRIU the options that runc has no flags for, if this container reads a file of ours (see the shim)."""
+        conf = self._own_criu_conf(request.container_id)
+        if conf is None:
+            return
+        # The container stands still: nobody has to be kept from its connections, and locking them costs 0.08 s.
+        lines = ["network-lock skip", *(["tcp-close"] if request.tcp != "Refuse" else [])]
+        with contextlib.suppress(OSError):
+            text = CRIU_CONF.read_text() if CRIU_CONF.exists() else ""
+            conf.write_text(text.rstrip("\n") + "\n" + "\n".join(lines) + "\n")
+
+    def _own_criu_conf(self, container_id: str) -> Path | None:
+        """The options file that the shim named in the container's annotations; None for one made without it."""
+        try:
+            state = json.loads((self._runc_root / container_id / "state.json").read_bytes())
+            labels = state["config"]["labels"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        for label in labels if isinstance(labels, list) else ():
+            key, _, value = str(label).partition("=")
+            if key == ANNOTATION and value.endswith(f"/{container_id}/criu.conf"):
+                return Path(value)
+        return None
+
+    def _stats(self, request: DumpRequest) -> DumpStats:
+        try:
+            return parse_dump_stats((request.work_dir / "stats-dump").read_bytes())
+        except (OSError, CorruptData) as error:
+            # The dump is whole without them.
+            log.warning("CRIU's figures cannot be read", container=request.container_id, error=str(error))
+            return DumpStats()
+
+
+def _environment() -> Mapping[str, str]:
+    """The wrapper stands before CRIU in runc's search path, if it may be run."""
+    path = os.pathsep.join(filter(None, [os.environ.get("PATH"), SEARCH_PATH]))
+    environment = {**os.environ, "PATH": path}
+    criu = shutil.which("criu", path=path)
+    if criu is not None and os.access(WRAPPER / "criu", os.X_OK):
+        environment |= {"PATH": f"{WRAPPER}{os.pathsep}{path}", "SWARMKEEP_CRIU": criu}
+    return environment
+
+
+def _children(pid: int) -> list[int]:
+    """Direct children of a process, whichever of its threads made them."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.extend(int(word) for word in path.read_text().split())
+    return found
+
+
+async def _unlock_network(pid: int) -> None:
+    """Removes the rules by which a killed CRIU still blocks a container's network. Source: criu/net.c."""
+    script = (
+        "for t in iptables ip6tables; do"
+        " $t -w 1 -D INPUT -j CRIU; $t -w 1 -D OUTPUT -j CRIU; $t -w 1 -F CRIU; $t -w 1 -X CRIU; done;"
+        " nft list tables | while read -r _ family name; do"
+        ' case $name in CRIU-*) nft delete table "$family" "$name";; esac; done'
+    )
+    process = await asyncio.create_subprocess_exec(
+        "nsenter",
+        f"--net=/proc/{pid}/ns/net",
+        "sh",
+        "-c",
+        script,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "PATH": SEARCH_PATH},
+    )
+    try:
+        async with asyncio.timeout(5.0):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

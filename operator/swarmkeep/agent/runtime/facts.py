@@ -1,0 +1,121 @@
+"""What the agent needs to know of a container, read from Docker's inspection. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from swarmkeep.errors import Unavailable
+from swarmkeep.plan.specification import mount_text
+
+DEFAULT_STOP_TIMEOUT_S = 10.0
+"""What Docker grants a container that sets nothing; a Swarm service's stop_grace_period is not in the inspection."""
+
+_ANONYMOUS_VOLUME = re.compile(r"[0-9a-f]{64}")
+_FRACTION = re.compile(r"\.(\d{1,6})\d*")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFacts:
+    """One container as Docker shows it."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    pid: int
+    """Of its first process, in the node's namespace; 0 when it does not run."""
+    running: bool
+    image_id: str
+    """Digest of the image's configuration."""
+    image_ref: str
+    """The image as the user named it."""
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    mounts: tuple[str, ...]
+    """As plan.specification.mount_text writes them."""
+    cap_add: tuple[str, ...]
+    cap_drop: tuple[str, ...]
+    tty: bool
+    networks: tuple[str, ...]
+    upper_dir: Path
+    """The writable layer: overlay2's upper directory."""
+    stop_timeout_s: float
+    exit_code: int | None
+    """None while it has never ended."""
+    oom_killed: bool
+    restart_policy: str
+    created_at: datetime
+    raw: Mapping[str, Any]
+    """The inspection itself."""
+
+
+def read_facts(raw: Mapping[str, Any]) -> ContainerFacts:
+    """Reads what GET /containers/ID/json answers. Raises Unavailable when it is not what Docker documents."""
+    try:
+        return _read(raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unavailable(f"Docker described a container in a way that is not understood: {error!r}") from error
+
+
+def _read(raw: Mapping[str, Any]) -> ContainerFacts:
+    config, state, host = raw["Config"], raw["State"], raw["HostConfig"]
+    ended = not str(state.get("FinishedAt") or "0001").startswith("0001")
+    timeout = config.get("StopTimeout")
+    return ContainerFacts(
+        id=raw["Id"],
+        name=raw["Name"].lstrip("/"),
+        labels=dict(config.get("Labels") or {}),
+        pid=int(state.get("Pid") or 0),
+        running=bool(state["Running"]),
+        image_id=raw["Image"],
+        image_ref=config.get("Image") or "",
+        entrypoint=_words(config.get("Entrypoint")),
+        command=_words(config.get("Cmd")),
+        env=_words(config.get("Env")),
+        working_dir=config.get("WorkingDir") or "",
+        user=config.get("User") or "",
+        mounts=_mounts(raw, host),
+        cap_add=_words(host.get("CapAdd")),
+        cap_drop=_words(host.get("CapDrop")),
+        tty=bool(config.get("Tty")),
+        networks=tuple(sorted((raw.get("NetworkSettings") or {}).get("Networks") or {})),
+        upper_dir=Path(((raw.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or "/nonexistent"),
+        stop_timeout_s=DEFAULT_STOP_TIMEOUT_S if timeout is None else float(timeout),
+        exit_code=int(state["ExitCode"]) if ended and not state["Running"] else None,
+        oom_killed=bool(state.get("OOMKilled")),
+        restart_policy=(host.get("RestartPolicy") or {}).get("Name") or "no",
+        created_at=read_docker_time(raw["Created"]),
+        raw=raw,
+    )
+
+
+def read_docker_time(text: str) -> datetime:
+    """Docker's RFC 3339 with nanoseconds. Raises ValueError."""
+    return datetime.fromisoformat(_FRACTION.sub(r".\1", text).replace("Z", "+00:00")).astimezone(UTC)
+
+
+def _mounts(raw: Mapping[str, Any], host: Mapping[str, Any]) -> tuple[str, ...]:
+    found = []
+    for mount in raw.get("Mounts") or ():
+        kind = mount["Type"]
+        source = mount.get("Name", "") if kind == "volume" else mount.get("Source", "")
+        if kind == "tmpfs" or _ANONYMOUS_VOLUME.fullmatch(source):
+            # Docker makes up another name for every container.
+            source = ""
+        found.append(mount_text(kind, source, mount["Destination"], not mount.get("RW", True)))
+    found.extend(mount_text("tmpfs", "", target, False) for target in host.get("Tmpfs") or ())
+    return tuple(sorted(set(found)))
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """Docker writes null for an empty list, and old images a plain string for a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value or ())

@@ -1,0 +1,47 @@
+"""Processes of a container, looked at and ended without Docker. Used when Docker may be away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+
+from swarmkeep.agent.runtime.cgroups import NoCgroup, find_freezer
+
+END_LIMIT_S = 5.0
+"""How long killed processes may take to go away."""
+POLL_S = 0.01
+
+
+def is_alive(pid: int, container_id: str) -> bool:
+    """Whether that process runs, and still belongs to that container."""
+    try:
+        find_freezer(pid, container_id)
+    except NoCgroup:
+        return False
+    return True
+
+
+async def kill_container_processes(pid: int, container_id: str, limit_s: float = END_LIMIT_S) -> bool:
+    """Kills everything in the container's cgroup, frozen or not; True when nothing of it is left.
+
+    The signal comes before the thaw, so that nothing in it runs once more.
+    """
+    try:
+        cgroup = find_freezer(pid, container_id)
+    except NoCgroup:
+        return True
+    deadline = asyncio.get_running_loop().time() + limit_s
+    while processes := cgroup.processes():
+        for process in processes:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        with contextlib.suppress(OSError):  # the cgroup went with its last process
+            cgroup.control.write_text(cgroup.thaw_word)
+        if asyncio.get_running_loop().time() > deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True
