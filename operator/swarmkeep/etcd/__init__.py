@@ -1,1 +1,1 @@
-"""A thin asyncio client of etcd v3 over the stubs of the etcd3 package."""
+"""The only room that speaks etcd: client, leader election, and a twin in memory for tests."""
