@@ -95,7 +95,7 @@ async def _run(config: Config) -> int:
         settings.staging,
         containers,
         freezes,
-        Dumper(settings.runc, settings.runc_root),
+        Dumper(settings.runc, settings.runc_root, freezer),
         locations,
         tracked,
         records,
