@@ -7,14 +7,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..servers import ApiServer, Pki, api_server, etcd_member
+from ..servers import ApiServer
 
 COMMAND_S = 30
 KUBECTLS = os.environ.get("SWARMKEEP_KUBECTLS", "kubectl").split(":")
@@ -88,14 +87,6 @@ class Kubectl:
             text=True,
             env=self.environment(),
         )
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    folder = tmp_path_factory.mktemp("api")
-    pki = Pki.make(folder / "pki")
-    with etcd_member(folder) as etcd, api_server(folder, pki, etcd) as running:
-        yield running
 
 
 @pytest.fixture(scope="session", params=KUBECTLS, ids=lambda program: Path(program).name)
