@@ -1,1 +1,1 @@
-"""The Swarm manager as Docker shows it: nodes, services, tasks. Knows nothing of our objects."""
+"""The Swarm as its managers tell it: nodes, services, tasks. Knows nothing of our objects."""

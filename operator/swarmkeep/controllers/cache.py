@@ -1,0 +1,166 @@
+"""The operator's copy of all objects that it decides about, with the few indices that decisions need.
+
+Fed by kopf's events, by relists (which catch deletions that happened while nobody was connected) and by the answers to
+our own writes. An object never goes back to an older version of itself, whatever order these arrive in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.wire import section
+
+Obj = Mapping[str, Any]
+OnChange = Callable[[Kind, Ref, Obj | None, Obj | None], None]
+"""Called with what an object was and what it is; None stands for "not there"."""
+
+KINDS = (POLICY, WORKLOAD, CHECKPOINT, NODE, LOCATION, LEASE)
+
+_ACTIVE = frozenset({"Pending", "Dumping", "Storing", "Deleting"})
+
+
+def ref_of(obj: Obj) -> Ref:
+    """The address of an object; the namespace of a cluster-scoped one is empty."""
+    metadata = obj["metadata"]
+    return Ref(metadata.get("namespace") or "", metadata["name"])
+
+
+def version_of(obj: Obj) -> int:
+    """An object's resource version as a number: revisions of the store, which grow over all objects together."""
+    text = str(obj["metadata"].get("resourceVersion") or "0")
+    return int(text) if text.isdigit() else 0
+
+
+class Cache:
+    """Objects by kind and address. Treat them as read-only."""
+
+    def __init__(self, on_change: OnChange | None = None) -> None:
+        self.on_change = on_change
+        self._objects: dict[Kind, dict[Ref, Obj]] = {kind: {} for kind in KINDS}
+        self._by_workload: dict[Ref, set[Ref]] = {}
+        self._by_policy: dict[Ref, set[Ref]] = {}
+        self._by_service: dict[str, set[Ref]] = {}
+        self._by_claim: dict[str, set[Ref]] = {}
+        self._active: dict[str, set[Ref]] = {}
+        self._totals: dict[str, tuple[int, int]] = {}
+
+    def all(self, kind: Kind) -> Mapping[Ref, Obj]:
+        """All objects of a kind: a live, read-only view."""
+        return MappingProxyType(self._objects[kind])
+
+    def get(self, kind: Kind, ref: Ref) -> Obj | None:
+        """The object, or None."""
+        return self._objects[kind].get(ref)
+
+    def checkpoints_of(self, workload: Ref) -> list[Obj]:
+        """All versions of a workload."""
+        return [self._objects[CHECKPOINT][ref] for ref in self._by_workload.get(workload, ())]
+
+    def workloads_of_policy(self, policy: Ref) -> list[Obj]:
+        """All workloads that name this policy."""
+        return [self._objects[WORKLOAD][ref] for ref in self._by_policy.get(policy, ())]
+
+    def workloads_of_service(self, service_id: str) -> set[Ref]:
+        """Addresses of the workloads of a Swarm service."""
+        return set(self._by_service.get(service_id, ()))
+
+    def workloads_claimed_by(self, node: str) -> set[Ref]:
+        """Addresses of the workloads whose claim a node holds."""
+        return set(self._by_claim.get(node, ()))
+
+    def checkpoints_active_on(self, node: str) -> set[Ref]:
+        """Addresses of the versions that a node has something to do for."""
+        return set(self._active.get(node, ()))
+
+    def services(self) -> set[str]:
+        """Ids of all services that have workloads."""
+        return set(self._by_service)
+
+    def totals(self, location: str) -> tuple[int, int]:
+        """How many finished versions a location holds, and their bytes."""
+        return self._totals.get(location, (0, 0))
+
+    def apply(self, kind: Kind, obj: Obj) -> None:
+        """Takes an object as some answer or event showed it, unless a newer one is known."""
+        ref = ref_of(obj)
+        known = self._objects[kind].get(ref)
+        if known is None or version_of(obj) > version_of(known):
+            self._set(kind, ref, obj)
+
+    def remove(self, kind: Kind, obj: Obj) -> None:
+        """Takes a deletion, unless an object was made under that name since."""
+        ref = ref_of(obj)
+        known = self._objects[kind].get(ref)
+        if known is not None and version_of(known) <= version_of(obj):
+            self._set(kind, ref, None)
+
+    def vanish(self, kind: Kind, ref: Ref) -> None:
+        """The API says that there is no such object."""
+        if ref in self._objects[kind]:
+            self._set(kind, ref, None)
+
+    def replace_all(self, kind: Kind, objects: Iterable[Obj], version: int) -> int:
+        """Takes a whole list as of `version`; returns how many objects were gone that nobody had reported.
+
+        Objects newer than the list were made after it and stay.
+        """
+        listed = set()
+        for obj in objects:
+            listed.add(ref_of(obj))
+            self.apply(kind, obj)
+        ghosts = [ref for ref, obj in self._objects[kind].items() if ref not in listed and version_of(obj) <= version]
+        for ref in ghosts:
+            self._set(kind, ref, None)
+        return len(ghosts)
+
+    def _set(self, kind: Kind, ref: Ref, new: Obj | None) -> None:
+        old = self._objects[kind].get(ref)
+        if new is None:
+            self._objects[kind].pop(ref, None)
+        else:
+            self._objects[kind][ref] = new
+        if kind is WORKLOAD:
+            self._index_workload(ref, old, new)
+        elif kind is CHECKPOINT:
+            self._index_checkpoint(ref, old, new)
+        if self.on_change is not None:
+            self.on_change(kind, ref, old, new)
+
+    def _index_workload(self, ref: Ref, old: Obj | None, new: Obj | None) -> None:
+        for obj, change in ((old, _discard), (new, _add)):
+            if obj is None:
+                continue
+            spec = section(obj, "spec")
+            change(self._by_policy, Ref(ref.namespace, spec["policy"]), ref)
+            change(self._by_service, spec["service"]["id"], ref)
+            change(self._by_claim, section(obj, "status", "claim").get("node") or "", ref)
+
+    def _index_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> None:
+        for obj, change, sign in ((old, _discard, -1), (new, _add, 1)):
+            if obj is None:
+                continue
+            status = section(obj, "status")
+            change(self._by_workload, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
+            if status.get("phase") in _ACTIVE:
+                change(self._active, status.get("node", ""), ref)
+            if status.get("phase") == "Stored":
+                location = status.get("location", "")
+                count, size = self._totals.get(location, (0, 0))
+                stored = section(status, "bytes").get("stored", 0)
+                self._totals[location] = (count + sign, size + sign * stored)
+
+
+def _add(index: dict[Any, set[Ref]], key: Any, ref: Ref) -> None:
+    index.setdefault(key, set()).add(ref)
+
+
+def _discard(index: dict[Any, set[Ref]], key: Any, ref: Ref) -> None:
+    found = index.get(key)
+    if found is not None:
+        found.discard(ref)
+        if not found:
+            del index[key]

@@ -1,0 +1,108 @@
+"""What the operator's decisions can ask for. Every action may be repeated, and it is safe to stop after any.
+
+Made by the plan_* functions beside this module; carried out by swarmkeep.controllers.execute, the only one that knows
+how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from swarmkeep.model.checkpoint import CheckpointPhase
+from swarmkeep.model.conditions import Condition
+from swarmkeep.model.ident import Ref
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """The `spec` of a Workload."""
+
+    policy: str
+    service_id: str
+    service_name: str
+    slot: int | None
+    """None for a task of a global service."""
+    node_id: str | None
+    """Swarm's id of the node; None for a task of a replicated service."""
+    force_update: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutWorkload:
+    """Makes the Workload, or brings its spec and labels in line."""
+
+    ref: Ref
+    spec: WorkloadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class AssignCheckpoint:
+    """Has a node do what the phase says: take the version (Pending) or remove it (Deleting)."""
+
+    ref: Ref
+    resource_version: str
+    phase: CheckpointPhase
+    node: str
+    why: str
+    """`OnDemand`, `Moved`, `Pruned` or `Requested`: for the log and the metrics."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that the object must have before the node sees it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailCheckpoint:
+    """Says that a version will not be taken, and why."""
+
+    ref: Ref
+    resource_version: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropCheckpoint:
+    """Removes the object of a version that has no data."""
+
+    ref: Ref
+    resource_version: str
+    finalizers: tuple[str, ...]
+    """What has to stay on the object: finalizers of others."""
+    deleting: bool
+    """It is marked as deleted already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """An Event about the object that the plan is for."""
+
+    warning: bool
+    reason: str
+    message: str
+
+
+Action = PutWorkload | AssignCheckpoint | FailCheckpoint | DropCheckpoint | Tell
+
+
+@dataclass(frozen=True, slots=True)
+class StatusPatch:
+    """What the object's status is to say. Only the fields named here are ours; a None removes one."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
+    guarded: bool = False
+    """Write only over the version of the object that was looked at: a field belongs to somebody else as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do about one object now."""
+
+    reason: str
+    """The one sentence; empty when there is nothing to say."""
+    actions: tuple[Action, ...] = ()
+    """In this order. The status is written after all of them went through."""
+    status: StatusPatch | None = None
+    wake_at: datetime | None = None
+    """When to look again although nothing has happened."""

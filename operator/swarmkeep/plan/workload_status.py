@@ -1,0 +1,194 @@
+"""What is true of a workload, beyond what its agent says; and which of its versions go. Used by the operator.
+
+Of `status` the agent writes what happens to the container and the claim. The operator writes `swarm` and `conditions`,
+and the phase only where no agent can: before one came (Pending), after its node was lost (Lost), and when nothing
+wants the workload any more (Stopped).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from swarmkeep.model.checkpoint import Checkpoint
+from swarmkeep.model.conditions import Condition, Status, find_condition
+from swarmkeep.model.policy import Policy
+from swarmkeep.model.swarm import Task
+from swarmkeep.model.workload import Phase, Workload
+from swarmkeep.plan.actions import Action, Plan, StatusPatch, Tell
+from swarmkeep.plan.assignments import Worker, removal
+from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
+from swarmkeep.plan.retention import plan_retention
+from swarmkeep.plan.schedule import overdue_after
+
+PRUNED_AT_ONCE = 20
+"""Versions of one workload that are let go in one cycle, so that no workload keeps the others waiting."""
+
+
+class Place(StrEnum):
+    """Whether the Swarm still has a place for the workload."""
+
+    WANTED = "Wanted"
+    SCALED_DOWN = "ScaledDown"
+    SERVICE_GONE = "ServiceGone"
+    UNKNOWN = "Unknown"
+    """The Swarm cannot be asked now."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadView:
+    """Everything that the decision about one workload needs."""
+
+    workload: Workload
+    generation: int
+    has_phase: bool
+    failure: str
+    """Why the last version could not be taken; empty when it could."""
+    started_at: datetime | None
+    """When its container came up."""
+    conditions: tuple[Mapping[str, Any], ...]
+    policy: Policy | None
+    """None when the policy is gone or says what cannot be done."""
+    selected: bool
+    """Whether that policy still selects the service."""
+    place: Place
+    task: Task | None
+    task_node: str
+    """Name of the node that the task is on; empty when it is on none."""
+    node_lost: bool
+    """The node that holds the claim is lost."""
+    checkpoints: tuple[Checkpoint, ...]
+    workers: tuple[Worker, ...]
+
+
+def plan_workload(view: WorkloadView, now: datetime) -> Plan:
+    """The workload's phase, conditions and prunes."""
+    protected, protected_until = _protected(view, now)
+    drift, drift_due = _drift(view, now)
+    phase = _phase(view)
+    actions: list[Action] = []
+    said: list[str] = []
+    if phase is not None:
+        said.append(f"{view.workload.ref} is {phase}")
+        if phase is Phase.LOST:
+            text = f"{view.workload.claim.node} is lost, which had the right to run it"
+            actions.append(Tell(True, "NodeLost", text))
+    if drift is not None and not _holds(view.conditions, "Drift", drift.reason):
+        said.append(f"drift: {drift.message}")
+        actions.append(Tell(True, "Drift", drift.message))
+    pruned, more = _prune(view, drift)
+    if pruned:
+        said.append(f"lets {len(pruned)} versions go")
+        actions += pruned
+        text = f"keeps the newest {view.policy.keep_last if view.policy else 0} versions; older ones are deleted"
+        actions.append(Tell(False, "Pruned", text))
+    shown = Condition("Drift", Status.TRUE, drift.reason, drift.message) if drift else _no_drift()
+    fields: dict[str, Any] = {"observedGeneration": view.generation}
+    if view.place is not Place.UNKNOWN:
+        fields["swarm"] = _swarm(view)
+    if phase is not None:
+        fields["phase"] = str(phase)
+    return Plan(
+        "; ".join(said),
+        tuple(actions),
+        StatusPatch(fields, (protected, shown), guarded=phase is not None),
+        now if more else min((at for at in (protected_until, drift_due) if at is not None), default=None),
+    )
+
+
+def _protected(view: WorkloadView, now: datetime) -> tuple[Condition, datetime | None]:
+    """The condition, and when it would change by itself."""
+    workload, policy, newest = view.workload, view.policy, view.workload.newest
+    if policy is None:
+        return _unprotected("PolicyGone", f"its policy {workload.policy} does not exist or cannot be carried out"), None
+    if not view.selected:
+        return _unprotected(
+            "NotSelected", f"policy {policy.ref.name} does not select {workload.service_name} now"
+        ), None
+    if view.place is Place.SERVICE_GONE:
+        text = f"the service {workload.service_name} is gone; its versions stay until somebody deletes them"
+        return _unprotected("ServiceGone", text), None
+    if view.place is Place.SCALED_DOWN:
+        text = "the service was scaled down; its versions stay, and are restored when it is scaled up again"
+        return _unprotected("ScaledDown", text), None
+    because = f": {view.failure}" if view.failure else ""
+    if newest is None:
+        return _unprotected("NoVersion", f"no version was taken yet{because}"), None
+    if workload.spec_hash and newest.spec_hash and newest.spec_hash != workload.spec_hash:
+        text = f"version {newest.number} was taken before the service's specification changed{because}"
+        return _unprotected("SpecChanged", text), None
+    limit = overdue_after(policy)
+    if now >= newest.taken_at + limit:
+        why = "the policy is suspended" if policy.suspend else view.failure
+        text = f"version {newest.number} is older than {limit.total_seconds():g} s" + (f": {why}" if why else "")
+        return _unprotected("Suspended" if policy.suspend else "Overdue", text), None
+    text = f"its newest version is younger than {limit.total_seconds():g} s"
+    return Condition("Protected", Status.TRUE, "Protected", text), newest.taken_at + limit
+
+
+def _drift(view: WorkloadView, now: datetime) -> tuple[Drift | None, datetime | None]:
+    cold = unwanted_cold_start(view.workload, view.checkpoints)
+    if cold is not None:
+        return cold, None
+    if view.policy is None or not view.selected or view.place is not Place.WANTED:
+        return None, None
+    elsewhere, due = misplaced(view.workload, view.task, view.task_node, now)
+    if elsewhere is not None:
+        return elsewhere, None
+    return overdue(view.workload, view.policy, view.started_at, now), due
+
+
+def _phase(view: WorkloadView) -> Phase | None:
+    """The phase that the operator has to write; None to leave it to the agent."""
+    workload = view.workload
+    claimed = bool(workload.claim.node)
+    if view.place in (Place.SERVICE_GONE, Place.SCALED_DOWN):
+        idle = not claimed or view.node_lost
+        return Phase.STOPPED if idle and (workload.phase is not Phase.STOPPED or not view.has_phase) else None
+    if claimed and view.node_lost:
+        return None if workload.phase in (Phase.LOST, Phase.STOPPED) else Phase.LOST
+    if claimed and workload.phase is Phase.LOST and view.place is Place.WANTED:
+        # The node is back before anybody took its claim. Its agent goes on, and says so only if something changes.
+        runs = view.task is not None and view.task.state == "running" and view.task_node == workload.claim.node
+        return Phase.RUNNING if runs else None
+    return None if view.has_phase else Phase.PENDING
+
+
+def _prune(view: WorkloadView, drift: Drift | None) -> tuple[list[Action], bool]:
+    """Lets versions go only while all is well: nobody may be about to restore one of them."""
+    workload = view.workload
+    if view.policy is None or workload.phase is not Phase.RUNNING or view.node_lost or workload.failed_restores:
+        return [], False
+    keep = {drift.keep_version} if drift is not None and drift.keep_version is not None else set()
+    going = plan_retention(view.checkpoints, view.policy.keep_last, keep)
+    steps = [removal(item, workload, view.workers, "Pruned") for item in going[:PRUNED_AT_ONCE]]
+    return [step for step in steps if step is not None], len(going) > PRUNED_AT_ONCE and None not in steps
+
+
+def _swarm(view: WorkloadView) -> dict[str, Any] | None:
+    task = view.task
+    if task is None:
+        return None
+    return {
+        "taskID": task.id,
+        "node": view.task_node or None,
+        "state": task.state,
+        "desiredState": task.desired_state,
+        "message": task.message or None,
+    }
+
+
+def _unprotected(reason: str, message: str) -> Condition:
+    return Condition("Protected", Status.FALSE, reason, message)
+
+
+def _no_drift() -> Condition:
+    return Condition("Drift", Status.FALSE, "AsPromised", "it is as its policy promises")
+
+
+def _holds(conditions: tuple[Mapping[str, Any], ...], type_: str, reason: str) -> bool:
+    found = find_condition(conditions, type_)
+    return found is not None and found.get("status") == Status.TRUE and found.get("reason") == reason

@@ -1,0 +1,135 @@
+"""A real Swarm, through the Docker of one of its managers. Used by the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncGenerator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import docker
+import requests
+from docker.errors import APIError, DockerException
+
+from swarmkeep.errors import Unavailable
+from swarmkeep.model.swarm import Service, SwarmNode, Task
+from swarmkeep.swarm.engine_api import read_node, read_service, read_task
+
+T = TypeVar("T")
+
+CALL_LIMIT_S = 10.0
+"""The longest that one call may take."""
+RECONNECT_S = 1.0
+_SERVICES_AT_ONCE = 200
+"""Services named in one question for tasks, so that the URL stays short."""
+_EVENT_TYPES = ["node", "service"]
+
+
+class DockerSwarm:
+    """Keeps the port in port.py. docker-py is synchronous: each call runs in a thread of a small pool of its own."""
+
+    def __init__(self, url: str, *, call_limit_s: float = CALL_LIMIT_S) -> None:
+        """`url` is that of a Docker which is a manager, for example unix:///var/run/docker.sock."""
+        self._url = url
+        self._call_limit_s = call_limit_s
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="docker")
+        self._client: docker.APIClient | None = None
+        self._connecting = threading.Lock()
+
+    async def nodes(self) -> tuple[SwarmNode, ...]:
+        """As the port says."""
+        return tuple(map(read_node, await self._call(lambda client: client.nodes())))
+
+    async def services(self) -> tuple[Service, ...]:
+        """As the port says."""
+        return tuple(map(read_service, await self._call(lambda client: client.services())))  # type: ignore[no-untyped-call]
+
+    async def tasks(self, service_ids: Collection[str]) -> tuple[Task, ...]:
+        """As the port says."""
+        wanted = sorted(service_ids)
+        found: list[Task] = []
+        for start in range(0, len(wanted), _SERVICES_AT_ONCE):
+            part = wanted[start : start + _SERVICES_AT_ONCE]
+            found += map(read_task, await self._call(lambda client, part=part: client.tasks({"service": part})))  # type: ignore[misc]
+        return tuple(found)
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """As the port says."""
+        loop = asyncio.get_running_loop()
+        while True:
+            news = asyncio.Event()
+            ended = asyncio.Event()
+            try:
+                stream = await self._call(lambda client: client.events(filters={"type": _EVENT_TYPES}))
+            except Unavailable:
+                await asyncio.sleep(RECONNECT_S)
+                continue
+            reader = threading.Thread(
+                target=_follow, args=(stream, loop, news, ended), name="docker-events", daemon=True
+            )
+            reader.start()
+            news.set()
+            try:
+                while not ended.is_set():
+                    await news.wait()
+                    news.clear()
+                    yield
+            finally:
+                with contextlib.suppress(Exception):
+                    stream.close()
+            await asyncio.sleep(RECONNECT_S)
+
+    async def close(self) -> None:
+        """As the port says."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
+
+    async def _call(self, work: Callable[[docker.APIClient], T]) -> T:
+        def run() -> T:
+            try:
+                return work(self._connected())
+            except APIError as error:
+                raise Unavailable(self._explain(error)) from error
+            except (DockerException, requests.RequestException, OSError) as error:
+                raise Unavailable(f"Docker at {self._url} does not answer: {error}") from error
+
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, run)
+        except RuntimeError:
+            raise Unavailable(f"the connection to Docker at {self._url} was closed") from None
+        try:
+            return await asyncio.wait_for(future, self._call_limit_s)
+        except TimeoutError:
+            raise Unavailable(f"Docker at {self._url} has not answered within {self._call_limit_s:g} s") from None
+
+    def _connected(self) -> docker.APIClient:
+        with self._connecting:
+            if self._client is None:
+                # Asks the daemon for its version: it must be there for that.
+                self._client = docker.APIClient(self._url, version="auto", timeout=max(1, round(self._call_limit_s)))
+            return self._client
+
+    def _explain(self, error: APIError) -> str:
+        said = str(error.explanation or error)
+        if error.status_code == 503 and "manager" in said:
+            return (
+                f"Docker at {self._url} is no manager of a Swarm (any more); run the operator on manager nodes: {said}"
+            )
+        if (error.status_code or 0) >= 500 and "leader" in said:
+            return f"the Swarm has no leader: most of its managers are away ({said})"
+        return f"Docker at {self._url} refused: {said}"
+
+
+def _follow(stream: Any, loop: asyncio.AbstractEventLoop, news: asyncio.Event, ended: asyncio.Event) -> None:
+    """Runs in a thread of its own: turns each line of Docker's event stream into a nudge."""
+    try:
+        for _ in stream:
+            loop.call_soon_threadsafe(news.set)
+    except Exception:  # noqa: S110 - whatever cut the stream, the reader's end says so, and polls go on
+        pass
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(ended.set)
+        loop.call_soon_threadsafe(news.set)
