@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -10,7 +11,7 @@ from typing import Any
 from swarmkeep.shim.arguments import Call
 from swarmkeep.shim.conversation import AgentAway, Conversation, ask
 from swarmkeep.shim.labels import Selector, matching, read_container, read_selectors, when_away
-from swarmkeep.shim.restore import RestoreFailed, restore
+from swarmkeep.shim.restore import RestoreFailed, prepare_fresh, restore
 from swarmkeep.shim.settings import Settings
 
 UNSURE = Selector("unreadable", "", False, 2.0)
@@ -74,6 +75,8 @@ def _obey(call: Call, settings: Settings, conversation: Conversation, answer: di
     while True:
         do = answer.get("do")
         if do == "fresh":
+            with contextlib.suppress(OSError, ValueError):  # only a convenience for later versions
+                prepare_fresh(call, settings)
             return None
         if do == "refuse":
             raise Refused(str(answer.get("message") or "the agent refused without a reason"))
