@@ -121,6 +121,7 @@ def _same(left: Any, right: Any) -> bool:
 def _string_errors(schema: Mapping[str, Any], value: str, path: str) -> Iterator[FieldError]:
     if "maxLength" in schema and len(value) > schema["maxLength"]:
         yield FieldError(path, TOO_LONG, f"Too long: may not be more than {schema['maxLength']} characters")
+        return  # a pattern could take long on it
     if len(value) < schema.get("minLength", 0):
         yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
     if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
