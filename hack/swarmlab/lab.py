@@ -122,6 +122,10 @@ class Lab:
         node.boot()
         _wait_for_docker(node)
 
+    def is_connected(self, name: str) -> bool:
+        """Whether a node's cable is whole."""
+        return network.link_is_up(self.settings, name)
+
     def cut(self, name: str) -> None:
         """Takes a node off the network; it lives on."""
         network.set_link(self.settings, self.node(name).name, up=False)
