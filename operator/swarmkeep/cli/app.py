@@ -1,0 +1,106 @@
+"""The command line as a whole: which verbs there are, and what becomes of errors, Ctrl-C and closed pipes.
+
+Only the verb that is asked for is loaded, and each verb loads what it needs when it runs: `swarmkeep version --client`
+must not wait for an HTTP client.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from swarmkeep.cli.options import ContextName, Kubeconfig, Namespace, RequestTimeout
+from swarmkeep.errors import SwarmKeepError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
+
+VERBS = {
+    # verb: (module of swarmkeep.cli, heading in the help)
+    "apply": ("apply", "Objects"),
+    "get": ("get", "Objects"),
+    "describe": ("describe", "Objects"),
+    "watch": ("watch", "Objects"),
+    "delete": ("delete", "Objects"),
+    "diff": ("diff", "Objects"),
+    "explain": ("explain", "Objects"),
+    "wait": ("wait", "Objects"),
+    "version": ("version", "Administration"),
+    "completion": ("completion", "Administration"),
+    "pki": ("pki", "Administration"),
+    "manager": ("daemons", "Daemons"),
+    "apiserver": ("daemons", "Daemons"),
+    "operator": ("daemons", "Daemons"),
+    "agent": ("daemons", "Daemons"),
+}
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+def build_app(verbs: Sequence[str]) -> typer.Typer:
+    """The command line with only these verbs."""
+    app = typer.Typer(
+        name="swarmkeep",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=_HELP,
+    )
+    app.callback()(_before_any_verb)
+    for verb in verbs:
+        module_name, panel = VERBS[verb]
+        module = importlib.import_module(f"swarmkeep.cli.{module_name}")
+        if isinstance(group := getattr(module, "app", None), typer.Typer):
+            app.add_typer(group, name=verb, rich_help_panel=panel)
+        else:
+            app.command(verb, rich_help_panel=panel, context_settings=_HELP)(getattr(module, verb))
+    return app
+
+
+def _before_any_verb(
+    ctx: typer.Context,
+    namespace: Namespace = None,
+    context: ContextName = None,
+    kubeconfig: Kubeconfig = None,
+    request_timeout: RequestTimeout = "",
+) -> None:
+    """Keeps the state of containers alive in a Docker Swarm."""
+    given = {"namespace": namespace, "context": context, "kubeconfig": kubeconfig, "request_timeout": request_timeout}
+    defaults: dict[str, Any] = {name: value for name, value in given.items() if value}
+    if defaults:
+        # `swarmkeep -n shop get wl` is `swarmkeep get wl -n shop`.
+        ctx.default_map = dict.fromkeys(VERBS, defaults)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    verb = next((word for word in arguments if word in VERBS), None)
+    completing = "_SWARMKEEP_COMPLETE" in os.environ
+    # A value before the verb may look like a verb (`-n agent get wl`): then all of them are loaded.
+    certain = verb is not None and arguments[0] == verb and not completing
+    app = build_app([verb] if certain and verb else list(VERBS))
+    try:
+        try:
+            app(list(arguments), prog_name="swarmkeep")
+        finally:
+            # Here and not at the interpreter's end, where a closed pipe could no longer be handled.
+            sys.stdout.flush()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except SwarmKeepError as error:
+        from swarmkeep.cli.failures import explain_failure
+
+        print(explain_failure(error), file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has enough. Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0

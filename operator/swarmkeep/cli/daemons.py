@@ -1,0 +1,57 @@
+"""`swarmkeep apiserver|operator|agent|manager`: starts the daemons from their settings file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigPath = Annotated[Path, typer.Option("--config", help="The settings file.")]
+
+DEFAULT_CONFIG = Path("/etc/swarmkeep/config.yaml")
+
+
+def apiserver(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Serves the API over etcd.
+
+    Example: swarmkeep apiserver --config /etc/swarmkeep/config.yaml
+    """
+    from swarmkeep.apiserver.daemon import run
+    from swarmkeep.config import load_config
+
+    raise typer.Exit(run(load_config(config)))
+
+
+def operator(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Turns policies into workloads and keeps their status true. One of several leads.
+
+    Example: swarmkeep operator --config /etc/swarmkeep/config.yaml
+    """
+    from swarmkeep.config import load_config
+    from swarmkeep.controllers.daemon import run
+
+    raise typer.Exit(run(load_config(config)))
+
+
+def agent(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Takes versions of this node's containers and restores them.
+
+    Example: swarmkeep agent --config /etc/swarmkeep/config.yaml
+    """
+    from swarmkeep.agent.daemon import run
+    from swarmkeep.config import load_config
+
+    raise typer.Exit(run(load_config(config)))
+
+
+def manager(config: ConfigPath = DEFAULT_CONFIG) -> None:
+    """Runs apiserver and operator, and starts them again when they end. For the managers of the Swarm.
+
+    Example: swarmkeep manager --config /etc/swarmkeep/config.yaml
+    """
+    from swarmkeep.config import load_config
+    from swarmkeep.manager import run
+
+    load_config(config)  # a settings file that is wrong is said once, here, and not by two children for ever
+    raise typer.Exit(run(config))
