@@ -80,6 +80,7 @@ async def _run(config: Config) -> int:
     tracked = TrackedContainers(Journal(settings.state_dir / "containers"))
     await freezer.thaw_leftovers(keep={item.container_id for item in tracked if item.phase == "Fenced"})
     features = await read_features(settings.runc, containers)
+    restores = Restores(settings.run_dir / "restore")
 
     locations = Locations()
     selectors = SelectorsFile(settings.state_dir / "shim" / "selectors")
@@ -95,7 +96,7 @@ async def _run(config: Config) -> int:
         settings.staging,
         containers,
         freezes,
-        Dumper(settings.runc, settings.runc_root, freezer),
+        Dumper(settings.runc, settings.runc_root, freezer, restores),
         locations,
         tracked,
         records,
@@ -118,7 +119,7 @@ async def _run(config: Config) -> int:
     stops = Stops(containers, desired, freezes, versions, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
     observer = Observer(node, boot_id, client, images, containers, desired, claims, freezes, fencer, starts, tracked)
-    scheduler = Scheduler(desired, freezes, Restores(settings.run_dir / "restore"), tracked, versions)
+    scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked)
     report = NodeReport(node, client, features, locations, tracked)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})

@@ -19,6 +19,7 @@ import structlog
 
 from swarmkeep.agent.runtime.dump_errors import explain
 from swarmkeep.agent.runtime.dump_stats import DumpStats, parse_dump_stats
+from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.errors import CorruptData, DumpFailed
 
 log = structlog.get_logger(__name__)
@@ -28,7 +29,7 @@ WRAPPER = Path(__file__).with_name("bin")
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GIVE_UP_S = 3.0
 """How long CRIU may take to let the container go after it was made to fail; then it is killed."""
-PROCESS_GONE_S = 2.0
+PAGES_POLL_S = 0.02
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
@@ -83,11 +84,14 @@ class DumpResult:
 class Dumper:
     """Runs `runc checkpoint`."""
 
-    def __init__(self, runc: Path, runc_root: Path, guards: GuardPipes | None = None) -> None:
+    def __init__(
+        self, runc: Path, runc_root: Path, guards: GuardPipes | None = None, restores: Restores | None = None
+    ) -> None:
         """`runc_root` is where Docker's containers are known to runc."""
         self._runc = runc
         self._runc_root = runc_root
         self._guards = guards
+        self._restores = restores
 
     async def dump(self, request: DumpRequest) -> DumpResult:
         """Dumps into `image_dir`; CRIU's log and figures are in `work_dir`.
@@ -95,11 +99,12 @@ class Dumper:
         Raises DumpFailed, after which the container is as before, frozen or not. When this task is cancelled
         the dump is ended as if it took too long.
         """
-        self._set_criu_options(request)
         begun = time.monotonic()
+        await self._await_pages(request)
+        self._set_criu_options(request)
         process = await self._start(request)
         try:
-            async with asyncio.timeout(request.max_freeze_s):
+            async with asyncio.timeout(begun + request.max_freeze_s - time.monotonic()):
                 code = await process.wait()
         except (TimeoutError, asyncio.CancelledError) as error:
             if await asyncio.shield(self._give_up(process, request)) or self._ended_whole(request):
@@ -113,6 +118,17 @@ class Dumper:
         if code != 0 and not self._ended_whole(request):
             raise DumpFailed(explain(_read(request.work_dir / "dump.log"), _read(request.work_dir / "runc.out")))
         return DumpResult(self._stats(request), time.monotonic() - begun)
+
+    async def _await_pages(self, request: DumpRequest) -> None:
+        """Waits for a lazy restore to end, which goes on while the container stands still. Raises DumpFailed.
+
+        CRIU takes a page that is not there yet for an empty one.
+        """
+        deadline = time.monotonic() + request.max_freeze_s
+        while self._restores is not None and self._restores.still_reading(request.container_id):
+            if time.monotonic() + PAGES_POLL_S > deadline:
+                raise DumpFailed("it was restored a moment ago and its memory is still being read; later it works")
+            await asyncio.sleep(PAGES_POLL_S)
 
     async def _start(self, request: DumpRequest) -> asyncio.subprocess.Process:
         words = [str(self._runc), "--root", str(self._runc_root), "checkpoint", "--file-locks"]
