@@ -69,7 +69,7 @@ class Lab:
         with self._locked():
             if self.nodes and bare != self.bare:
                 raise LabError("the lab is up the other way (with or without --bare); take it down first")
-            self.settings.shared.mkdir(parents=True, exist_ok=True)
+            (self.settings.shared / "swarmkeep").mkdir(parents=True, exist_ok=True)
             if bare:
                 (self.settings.state / "bare").touch()
             root = node_root()
@@ -139,6 +139,12 @@ class Lab:
     ) -> subprocess.CompletedProcess[str]:
         """Runs a program inside a node."""
         return self.node(name).execute(command, limit_s=limit_s, check=check)
+
+    def running_container(self, name: str, service: str) -> str | None:
+        """The container of a service's task on one node."""
+        words = ["docker", "ps", "-q", "--no-trunc", "--filter", f"label=com.docker.swarm.service.name={service}"]
+        found = self.node(name).execute(words, check=False).stdout.split()
+        return found[0] if found else None
 
     def load(self, tag: str, archive: Path) -> str:
         """Makes a root file system an image in the registry; returns its full name."""

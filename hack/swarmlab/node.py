@@ -111,6 +111,22 @@ class Node:
             raise LabError(f"{self.name} is off; `hack/lab boot {self.name}` starts it")
         return ["nsenter", "-t", str(pid), "-m", "-n", "-u", "-i", "-p", "-r", "-w"]
 
+    def freezer_state(self, container: str) -> str | None:
+        """What the kernel says of a container: FROZEN, FREEZING, THAWED (cgroup v1); None when it is gone."""
+        path = _CGROUPS / "freezer" / self.settings.cgroup / self.name / container / "freezer.state"
+        try:
+            return path.read_text().strip()
+        except OSError:
+            return None
+
+    def is_container_running(self, container: str) -> bool:
+        """Whether any process of a container is left, as the kernel sees it."""
+        path = _CGROUPS / "freezer" / self.settings.cgroup / self.name / container / "cgroup.procs"
+        try:
+            return bool(path.read_text().strip())
+        except OSError:
+            return False
+
     def destroy(self) -> None:
         """Removes the node and all that it wrote."""
         self.kill()

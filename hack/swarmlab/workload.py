@@ -60,10 +60,9 @@ class Service:
         for node in self.lab.nodes:
             if not node.pid:
                 continue
-            words = ["docker", "ps", "-q", "--no-trunc", "--filter", f"label=com.docker.swarm.service.name={self.name}"]
-            found = node.execute(words, check=False).stdout.split()
-            if found:
-                return Task(node, found[0])
+            container = self.lab.running_container(node.name, self.name)
+            if container:
+                return Task(node, container)
         return None
 
     def wait_running(self, *, limit_s: float = 60, other_than: str | None = None) -> Task:
@@ -218,6 +217,25 @@ class Api:
         words = ["get", kind, "-n", namespace, "-o", "json", *(["-l", labels] if labels else [])]
         items: list[dict[str, Any]] = json.loads(self.run(*words))["items"]
         return items
+
+    def answers(self) -> bool:
+        """Whether the API can be reached now."""
+        try:
+            self.run("get", "nodes")
+        except LabError:
+            return False
+        return True
+
+    def wait_claimed(self, workload: str, *, limit_s: float = 30) -> str:
+        """Waits until a node has the claim of a workload; returns its name."""
+        holder = [""]
+
+        def claimed() -> bool:
+            holder[0] = self.get("workload", workload).get("status", {}).get("claim", {}).get("node", "")
+            return bool(holder[0])
+
+        wait_until(f"a node to claim {workload}", claimed, limit_s=limit_s)
+        return holder[0]
 
     def newest_version(self, workload: str, namespace: str = "default") -> int:
         """Number of the newest finished version; 0 when there is none."""
