@@ -188,7 +188,8 @@ class Dumper:
         if conf is None:
             return
         # The container stands still: nobody has to be kept from its connections, and locking them costs 0.08 s.
-        lines = ["network-lock skip", *(["tcp-close"] if request.tcp != "Refuse" else [])]
+        # A deleted file that is still open goes into the image, however large: maxFreeze is the limit for that.
+        lines = ["network-lock skip", "ghost-limit 1024G", *(["tcp-close"] if request.tcp != "Refuse" else [])]
         with contextlib.suppress(OSError):
             text = CRIU_CONF.read_text() if CRIU_CONF.exists() else ""
             conf.write_text(text.rstrip("\n") + "\n" + "\n".join(lines) + "\n")

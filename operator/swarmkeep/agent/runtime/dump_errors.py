@@ -58,6 +58,10 @@ _CAUSES: Sequence[tuple[str, str]] = (
         "it has unread messages from the kernel's network interface; a moment later it may work",
     ),
     (
+        r"Can't get rlimit .*not permitted",
+        "this node does not give CRIU the capability CAP_SYS_RESOURCE, without which it can dump only what runs as root",
+    ),
+    (
         r"Can't dump ghost file",
         "it has a large file open that is deleted already; raise CRIU's limit with `ghost-limit` in "
         "/etc/criu/runc.conf, or let the application close the file",
