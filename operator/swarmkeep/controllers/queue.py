@@ -1,4 +1,4 @@
-"""The work queue: keys of objects that somebody has to look at. Fed by kopf's handlers, emptied by the driver's workers.
+"""The work queue: keys of objects that somebody has to look at. Fed by kopf's handlers, emptied by the driver.
 
 A key is in it at most once and is worked on by one worker at a time; one that is added while it is worked on comes
 again afterwards. Keys wait in a heap until their time. Everything runs in one event loop; time is the loop's.

@@ -80,6 +80,8 @@ class Tell:
     warning: bool
     reason: str
     message: str
+    rarely: bool = False
+    """Once a minute is enough: it happens all the time."""
 
 
 Action = PutWorkload | AssignCheckpoint | FailCheckpoint | DropCheckpoint | Tell

@@ -43,9 +43,9 @@ def resolve(policy: Policy, rivals: Iterable[Policy], swarm: Snapshot, known: Ma
     jobs = []
     names = {service.name for service in swarm.services.values()}
     for service in matched:
-        first = min((rival for rival in rivals if matches(rival.selector, service)), key=seniority, default=policy)
-        if first.ref != policy.ref and seniority(first) < seniority(policy):
-            overlaps[service.name] = first.ref
+        winner = winner_of(service, rivals)
+        if winner is not None and seniority(winner) < seniority(policy):
+            overlaps[service.name] = winner.ref
             continue
         if service.mode is Mode.JOB:
             jobs.append(service.name)
@@ -63,6 +63,11 @@ def resolve(policy: Policy, rivals: Iterable[Policy], swarm: Snapshot, known: Ma
         clashes=clashes,
         jobs=tuple(sorted(jobs)),
     )
+
+
+def winner_of(service: Service, policies: Iterable[Policy]) -> Policy | None:
+    """The policy that has the service: the oldest that selects it."""
+    return min((policy for policy in policies if matches(policy.selector, service)), key=seniority, default=None)
 
 
 def matches(selector: Selector, service: Service) -> bool:

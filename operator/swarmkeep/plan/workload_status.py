@@ -32,7 +32,8 @@ class Place(StrEnum):
     """Whether the Swarm still has a place for the workload."""
 
     WANTED = "Wanted"
-    SCALED_DOWN = "ScaledDown"
+    NOT_WANTED = "NotWanted"
+    """The service was scaled down, or its task has ended for good."""
     SERVICE_GONE = "ServiceGone"
     UNKNOWN = "Unknown"
     """The Swarm cannot be asked now."""
@@ -84,7 +85,7 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         said.append(f"lets {len(pruned)} versions go")
         actions += pruned
         text = f"keeps the newest {view.policy.keep_last if view.policy else 0} versions; older ones are deleted"
-        actions.append(Tell(False, "Pruned", text))
+        actions.append(Tell(False, "Pruned", text, rarely=True))
     shown = Condition("Drift", Status.TRUE, drift.reason, drift.message) if drift else _no_drift()
     fields: dict[str, Any] = {"observedGeneration": view.generation}
     if view.place is not Place.UNKNOWN:
@@ -111,9 +112,9 @@ def _protected(view: WorkloadView, now: datetime) -> tuple[Condition, datetime |
     if view.place is Place.SERVICE_GONE:
         text = f"the service {workload.service_name} is gone; its versions stay until somebody deletes them"
         return _unprotected("ServiceGone", text), None
-    if view.place is Place.SCALED_DOWN:
-        text = "the service was scaled down; its versions stay, and are restored when it is scaled up again"
-        return _unprotected("ScaledDown", text), None
+    if view.place is Place.NOT_WANTED:
+        text = "the Swarm wants no task in its place now; its versions stay, for when it wants one again"
+        return _unprotected("NotWanted", text), None
     because = f": {view.failure}" if view.failure else ""
     if newest is None:
         return _unprotected("NoVersion", f"no version was taken yet{because}"), None
@@ -145,7 +146,7 @@ def _phase(view: WorkloadView) -> Phase | None:
     """The phase that the operator has to write; None to leave it to the agent."""
     workload = view.workload
     claimed = bool(workload.claim.node)
-    if view.place in (Place.SERVICE_GONE, Place.SCALED_DOWN):
+    if view.place in (Place.SERVICE_GONE, Place.NOT_WANTED):
         idle = not claimed or view.node_lost
         return Phase.STOPPED if idle and (workload.phase is not Phase.STOPPED or not view.has_phase) else None
     if claimed and view.node_lost:

@@ -1,0 +1,153 @@
+"""What has to be looked at when an object changes. Called by the cache for every change; quick, and cannot fail.
+
+Delays gather what comes in bursts: a version that is stored changes its Checkpoint, then its Workload, then the totals
+of its policy and its location.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swarmkeep.controllers.cache import Obj
+from swarmkeep.controllers.queue import Key, KeyedQueue
+from swarmkeep.controllers.world import World
+from swarmkeep.model.checkpoint import CheckpointPhase
+from swarmkeep.model.conditions import find_condition
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, NODE_LEASE_NAMESPACE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.wire import section
+from swarmkeep.obs import operator_metrics as metrics
+
+SOON_S = 0.2
+POLICY_S = 1.0
+TOTALS_S = 5.0
+
+_SETTLED = (CheckpointPhase.STORED, CheckpointPhase.FAILED)
+
+Wish = tuple[Kind, Ref, float]
+
+
+class Dependents:
+    """Connects the cache with the queue."""
+
+    def __init__(self, world: World, queue: KeyedQueue) -> None:
+        self._world = world
+        self._queue = queue
+        self.looks_wanted = False
+        """Whether the Swarm should be looked at before its time: a policy may select what was not asked for yet."""
+
+    def changed(self, kind: Kind, ref: Ref, old: Obj | None, new: Obj | None) -> None:
+        """The cache's on_change."""
+        for wish_kind, wish_ref, after_s in self._wishes(kind, ref, old, new):
+            self._queue.add(Key(wish_kind.name, wish_ref), after_s)
+        if new is None:
+            self._queue.forget(Key(kind.name, ref))
+
+    def _wishes(self, kind: Kind, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if kind is LEASE:
+            yield from self._of_lease(ref, new)
+        elif kind is WORKLOAD:
+            yield from self._of_workload(ref, old, new)
+        elif kind is CHECKPOINT:
+            yield from self._of_checkpoint(ref, old, new)
+        elif kind is POLICY:
+            yield from self._of_policy(ref, old, new)
+        elif kind is NODE:
+            yield from self._of_node(ref, old, new)
+        elif kind is LOCATION:
+            yield from self._of_location(ref, old, new)
+
+    def _of_lease(self, ref: Ref, new: Obj | None) -> Iterator[Wish]:
+        if ref.namespace != NODE_LEASE_NAMESPACE:
+            return
+        node = Ref("", ref.name)
+        if new is None:
+            self._world.leases.gone(ref.name)
+            yield NODE, node, 0.0
+            return
+        first = self._world.leases.view(ref.name) is None
+        renewed = self._world.leases.saw(ref.name, new)
+        if first or (renewed and not self._is_well(node)):
+            # A renewal of a node that is well changes nothing: its next look is set for when the lease would run out.
+            yield NODE, node, 0.0
+
+    def _of_workload(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None:
+            yield WORKLOAD, ref, 0.0
+            _count_start(old, new)
+        for obj in (old, new):
+            if obj is not None:
+                policy = Ref(ref.namespace, section(obj, "spec")["policy"])
+                yield POLICY, policy, SOON_S if new is None else POLICY_S
+
+    def _of_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None and ("deletionTimestamp" in new["metadata"] or _phase(new) not in _SETTLED):
+            yield CHECKPOINT, ref, 0.0
+        if _phase(old) == _phase(new):
+            return
+        for obj in (old, new):
+            if obj is not None and _phase(obj) in _SETTLED:
+                yield WORKLOAD, Ref(ref.namespace, section(obj, "spec")["workload"]), SOON_S
+                yield LOCATION, Ref("", section(obj, "status").get("location", "")), TOTALS_S
+
+    def _of_policy(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None and old is not None and _generation(old) == _generation(new):
+            yield POLICY, ref, POLICY_S
+            return
+        self.looks_wanted = True
+        # Which of several policies has a service depends on all of them.
+        for other in self._world.cache.all(POLICY):
+            yield POLICY, other, 0.0
+        for obj in self._world.cache.workloads_of_policy(ref):
+            yield WORKLOAD, Ref(ref.namespace, obj["metadata"]["name"]), SOON_S
+
+    def _of_node(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        self._world.nodes_changed()
+        if new is not None:
+            yield NODE, ref, SOON_S
+        before, after = (section(obj or {}, "status") for obj in (old, new))
+        ready_changed = _ready(old) != _ready(new)
+        if ready_changed or before.get("locations") != after.get("locations"):
+            for location in self._world.cache.all(LOCATION):
+                yield LOCATION, location, SOON_S
+        if ready_changed:
+            for workload in self._world.cache.workloads_claimed_by(ref.name):
+                yield WORKLOAD, workload, 0.0
+            for checkpoint in self._world.cache.checkpoints_active_on(ref.name):
+                yield CHECKPOINT, checkpoint, 0.0
+
+    def _of_location(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None:
+            yield LOCATION, ref, SOON_S
+        if old is not None and new is not None and _conditions(old) == _conditions(new):
+            return
+        for policy in self._world.cache.all(POLICY):
+            yield POLICY, policy, SOON_S
+
+    def _is_well(self, node: Ref) -> bool:
+        found = _ready(self._world.cache.get(NODE, node))
+        return found is not None and found[0] == "True"
+
+
+def _count_start(old: Obj | None, new: Obj) -> None:
+    """Of a workload that was not known before nobody can tell whether its start is news."""
+    start = section(new, "status", "lastStart")
+    if old is not None and start and section(old, "status", "lastStart").get("at") != start.get("at"):
+        metrics.STARTS.labels(start.get("how", ""), start.get("reason", "")).inc()
+
+
+def _phase(obj: Obj | None) -> str | None:
+    return None if obj is None else section(obj, "status").get("phase", "")
+
+
+def _generation(obj: Obj) -> object:
+    return obj["metadata"].get("generation"), obj["metadata"].get("uid")
+
+
+def _conditions(obj: Obj) -> object:
+    return section(obj, "status").get("conditions")
+
+
+def _ready(obj: Obj | None) -> tuple[str, str] | None:
+    found = find_condition(section(obj or {}, "status").get("conditions") or (), "Ready")
+    return None if found is None else (found.get("status", ""), found.get("reason", ""))

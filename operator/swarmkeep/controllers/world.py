@@ -1,0 +1,269 @@
+"""What the operator knows, cut to the size of one decision. Reads the cache, the leases and the Swarm; changes nothing.
+
+Called by the driver, once for each cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from swarmkeep.controllers.cache import Cache, Obj, ref_of
+from swarmkeep.controllers.leases import Leases
+from swarmkeep.errors import InvalidObject, Unavailable
+from swarmkeep.model.checkpoint import parse_checkpoint
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
+from swarmkeep.model.policy import Policy, parse_policy
+from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
+from swarmkeep.model.wire import optional_time, section
+from swarmkeep.model.workload import Phase, Workload, parse_workload
+from swarmkeep.plan.actions import WorkloadSpec
+from swarmkeep.plan.assignments import CheckpointView, Worker
+from swarmkeep.plan.location_status import LocationView, Report
+from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
+from swarmkeep.plan.policy_status import Member, PolicyView
+from swarmkeep.plan.resolve import matches, task_of, winner_of
+from swarmkeep.plan.workload_status import Place, WorkloadView
+
+
+class NotYet(Unavailable):
+    """Something that a decision needs is being asked for right now."""
+
+
+class World:
+    """Everything known. `swarm` is None while the Swarm cannot be asked; `swarm_problem` then says why."""
+
+    def __init__(self, cache: Cache, leases: Leases) -> None:
+        self.cache = cache
+        self.leases = leases
+        self.swarm: Snapshot | None = None
+        self.swarm_problem = "the Swarm was not asked yet"
+        self._policies: dict[Ref, tuple[str, Policy | str]] = {}
+        self._workers: tuple[Worker, ...] | None = None
+        self._node_names: dict[str, str] = {}
+
+    def nodes_changed(self) -> None:
+        """Forgets what was worked out from the Node objects."""
+        self._workers = None
+
+    def policies(self) -> list[Policy]:
+        """All policies that can be carried out."""
+        return [found for found in map(self._policy, self.cache.all(POLICY)) if isinstance(found, Policy)]
+
+    def policy_view(self, ref: Ref) -> PolicyView:
+        """For plan_policy. Raises NotYet while the tasks of a service that it selects are unknown."""
+        obj = self.cache.all(POLICY)[ref]
+        found = self._policy(ref)
+        policy, problem = (found, "") if isinstance(found, Policy) else (None, str(found))
+        if policy is not None and self.swarm is not None:
+            for service in self.swarm.services.values():
+                if service.id not in self.swarm.tasks and matches(policy.selector, service):
+                    raise NotYet(f"the tasks of service {service.name} are not known yet")
+        location = self.cache.get(LOCATION, Ref("", policy.location)) if policy else None
+        return PolicyView(
+            ref=ref,
+            generation=_generation(obj),
+            policy=policy,
+            problem=problem,
+            rivals=tuple(self.policies()),
+            swarm=self.swarm,
+            swarm_problem=self.swarm_problem,
+            known=_Specs(self.cache),
+            members=tuple(
+                Member(parse_workload(item), _conditions(item), _failure(item))
+                for item in self.cache.workloads_of_policy(ref)
+            ),
+            location=None if location is None else _conditions(location),
+        )
+
+    def workload_view(self, ref: Ref) -> WorkloadView:
+        """For plan_workload."""
+        obj = self.cache.all(WORKLOAD)[ref]
+        workload = parse_workload(obj)
+        found = self._policy(Ref(ref.namespace, workload.policy))
+        policy = found if isinstance(found, Policy) else None
+        service = self.swarm.services.get(workload.service_id) if self.swarm else None
+        place, task = Place.UNKNOWN, None
+        if self.swarm is not None:
+            tasks = self.swarm.tasks.get(workload.service_id)
+            task = task_of(spec_of(obj), tasks) if tasks else None
+            if service is None:
+                place = Place.SERVICE_GONE
+            elif tasks is not None:
+                place = Place.WANTED if task is not None and task.wanted else Place.NOT_WANTED
+        return WorkloadView(
+            workload=workload,
+            generation=_generation(obj),
+            has_phase="phase" in section(obj, "status"),
+            failure=_failure(obj),
+            started_at=optional_time(section(obj, "status", "container").get("startedAt")),
+            conditions=_conditions(obj),
+            policy=policy,
+            selected=policy is not None and (service is None or self._has(policy, service)),
+            place=place,
+            task=task,
+            task_node=self._node_name(task.node_id) if task else "",
+            node_lost=self._node_lost(workload),
+            checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
+            workers=self.workers(),
+        )
+
+    def checkpoint_view(self, ref: Ref) -> CheckpointView:
+        """For plan_checkpoint."""
+        obj = self.cache.all(CHECKPOINT)[ref]
+        checkpoint = parse_checkpoint(obj)
+        workload = self.cache.get(WORKLOAD, Ref(ref.namespace, checkpoint.workload))
+        return CheckpointView(
+            checkpoint=checkpoint,
+            made_by_agent=LABEL_NODE in section(obj, "metadata", "labels"),
+            workload=parse_workload(workload) if workload is not None else None,
+            workers=self.workers(),
+            location_known=self.cache.get(LOCATION, Ref("", checkpoint.location)) is not None,
+        )
+
+    def node_view(self, ref: Ref) -> NodeView:
+        """For plan_node."""
+        obj = self.cache.all(NODE)[ref]
+        return NodeView(
+            name=ref.name,
+            conditions=_conditions(obj),
+            lease=self.leases.view(ref.name),
+            swarm=self._swarm_node(obj),
+            swarm_known=self.swarm is not None,
+        )
+
+    def location_view(self, ref: Ref) -> LocationView:
+        """For plan_location."""
+        obj = self.cache.all(LOCATION)[ref]
+        reports, silent = [], []
+        for node in self.cache.all(NODE).values():
+            if not is_ready(_conditions(node)):
+                continue
+            said = section(node, "status").get("locations") or ()
+            mine = next((item for item in said if item["name"] == ref.name), None)
+            if mine is None:
+                silent.append(node["metadata"]["name"])
+            else:
+                reports.append(
+                    Report(node["metadata"]["name"], mine["reachable"], mine.get("id") or "", mine.get("message") or "")
+                )
+        versions, stored_bytes = self.cache.totals(ref.name)
+        return LocationView(
+            name=ref.name,
+            generation=_generation(obj),
+            id=section(obj, "status").get("id") or "",
+            reports=tuple(sorted(reports, key=lambda report: report.node)),
+            silent=tuple(sorted(silent)),
+            versions=versions,
+            stored_bytes=stored_bytes,
+        )
+
+    def workers(self) -> tuple[Worker, ...]:
+        """The nodes as far as work can be given to them."""
+        if self._workers is None:
+            nodes = self.cache.all(NODE)
+            self._workers = tuple(_worker(obj) for obj in nodes.values())
+            ids = {ref.name: section(obj, "status").get("swarmNodeID") for ref, obj in nodes.items()}
+            self._node_names = {node_id: name for name, node_id in ids.items() if node_id}
+        return self._workers
+
+    def _policy(self, ref: Ref) -> Policy | str:
+        """The policy, or what is wrong with it."""
+        obj = self.cache.get(POLICY, ref)
+        if obj is None:
+            self._policies.pop(ref, None)
+            return "there is no such policy"
+        version = str(obj["metadata"].get("resourceVersion"))
+        known = self._policies.get(ref)
+        if known is not None and known[0] == version:
+            return known[1]
+        try:
+            parsed: Policy | str = parse_policy(obj)
+        except InvalidObject as error:
+            parsed = str(error)
+        self._policies[ref] = (version, parsed)
+        return parsed
+
+    def _has(self, policy: Policy, service: Service) -> bool:
+        winner = winner_of(service, self.policies())
+        return winner is not None and winner.ref == policy.ref
+
+    def _node_name(self, node_id: str) -> str:
+        self.workers()
+        if node_id in self._node_names:
+            return self._node_names[node_id]
+        node = self.swarm.nodes.get(node_id) if self.swarm else None
+        return node.hostname if node else ""
+
+    def _swarm_node(self, obj: Obj) -> SwarmNode | None:
+        if self.swarm is None:
+            return None
+        node_id, name = section(obj, "status").get("swarmNodeID"), obj["metadata"]["name"]
+        if node_id:
+            return self.swarm.nodes.get(node_id)
+        return next((node for node in self.swarm.nodes.values() if node.hostname == name), None)
+
+    def _node_lost(self, workload: Workload) -> bool:
+        node = self.cache.get(NODE, Ref("", workload.claim.node)) if workload.claim.node else None
+        return node is not None and is_lost(_conditions(node))
+
+
+class _Specs(Mapping[Ref, WorkloadSpec]):
+    """The specs of all workloads, read when asked for: a policy needs few of many."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._objects = cache.all(WORKLOAD)
+
+    def __getitem__(self, ref: Ref) -> WorkloadSpec:
+        return spec_of(self._objects[ref])
+
+    def __iter__(self) -> Iterator[Ref]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+
+def spec_of(obj: Obj) -> WorkloadSpec:
+    """The spec of a Workload object."""
+    spec = section(obj, "spec")
+    return WorkloadSpec(
+        policy=spec["policy"],
+        service_id=spec["service"]["id"],
+        service_name=spec["service"]["name"],
+        slot=spec.get("slot"),
+        node_id=spec.get("nodeID"),
+        force_update=spec.get("forceUpdate", 0),
+    )
+
+
+def newest_version_ages(cache: Cache, now: datetime) -> list[tuple[str, str, float]]:
+    """Namespace, name and age in seconds of the newest version of each workload that has one and is not stopped."""
+    ages = []
+    for obj in list(cache.all(WORKLOAD).values()):
+        status = section(obj, "status")
+        taken_at = optional_time(section(status, "newestVersion").get("takenAt"))
+        if taken_at is not None and status.get("phase") != Phase.STOPPED:
+            ref = ref_of(obj)
+            ages.append((ref.namespace, ref.name, (now - taken_at).total_seconds()))
+    return ages
+
+
+def _worker(obj: Obj) -> Worker:
+    said = section(obj, "status").get("locations") or ()
+    reached = frozenset(item["name"] for item in said if item["reachable"])
+    return Worker(obj["metadata"]["name"], is_ready(_conditions(obj)), reached)
+
+
+def _conditions(obj: Obj) -> tuple[Mapping[str, Any], ...]:
+    return tuple(section(obj, "status").get("conditions") or ())
+
+
+def _failure(obj: Obj) -> str:
+    return section(obj, "status", "lastFailure").get("message") or ""
+
+
+def _generation(obj: Obj) -> int:
+    return int(obj["metadata"].get("generation") or 1)

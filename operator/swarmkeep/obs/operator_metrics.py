@@ -1,0 +1,83 @@
+"""The operator's metrics; docs/metrics.md explains each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+REGISTRY = CollectorRegistry()
+
+LEADER = Gauge("swarmkeep_operator_leader", "1 while this operator leads, else 0.", registry=REGISTRY)
+QUEUE_DEPTH = Gauge("swarmkeep_operator_queue_depth", "Objects that wait to be looked at now.", registry=REGISTRY)
+QUEUE_OLDEST_SECONDS = Gauge(
+    "swarmkeep_operator_queue_oldest_seconds",
+    "How long the object at the front of the queue has waited: above some seconds the operator does not keep up.",
+    registry=REGISTRY,
+)
+QUEUE_SCHEDULED = Gauge(
+    "swarmkeep_operator_queue_scheduled", "Objects that will be looked at again at a known time.", registry=REGISTRY
+)
+CYCLES = Counter(
+    "swarmkeep_operator_reconciles_total",
+    "Looks at an object, by kind and outcome: idle, changed, conflict, failed.",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
+CYCLE_SECONDS = Histogram(
+    "swarmkeep_operator_reconcile_seconds",
+    "Time of one look at an object, writes included.",
+    ["kind"],
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+    registry=REGISTRY,
+)
+OBJECTS = Gauge("swarmkeep_operator_objects", "Objects known, by kind.", ["kind"], registry=REGISTRY)
+GHOSTS = Counter(
+    "swarmkeep_operator_ghosts_total",
+    "Deleted objects that only a relist found, by kind.",
+    ["kind"],
+    registry=REGISTRY,
+)
+ASSIGNMENTS = Counter(
+    "swarmkeep_operator_assignments_total",
+    "Versions given to a node, by phase (Pending: to take, Deleting: to remove) and why.",
+    ["phase", "why"],
+    registry=REGISTRY,
+)
+STARTS = Counter(
+    "swarmkeep_operator_starts_seen_total",
+    "Starts of protected tasks that agents have reported, by how (Restored, Fresh) and reason.",
+    ["how", "reason"],
+    registry=REGISTRY,
+)
+NODES_LOST = Counter("swarmkeep_operator_nodes_lost_total", "Nodes whose lease ran out.", registry=REGISTRY)
+SWARM_LOOKS = Counter(
+    "swarmkeep_operator_swarm_looks_total", "Looks at the Swarm, by result.", ["result"], registry=REGISTRY
+)
+
+Ages = Callable[[], Iterable[tuple[str, str, float]]]
+
+
+class VersionAges(Collector):
+    """The age of each workload's newest version, worked out when somebody asks."""
+
+    def __init__(self, ages: Ages) -> None:
+        """`ages` gives namespace, workload and age in seconds; it is called from the listener's thread."""
+        self._ages = ages
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One sample for each workload."""
+        family = GaugeMetricFamily(
+            "swarmkeep_workload_version_age_seconds",
+            "Age of the newest version of a workload: the achieved recovery point.",
+            labels=["namespace", "workload"],
+        )
+        for namespace, workload, age_s in self._ages():
+            family.add_metric([namespace, workload], age_s)
+        yield family
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing in advance: registering must not need a leader's knowledge."""
+        return iter(())
