@@ -48,7 +48,7 @@ def create(call: Call, settings: Settings) -> int | None:
                 raise Refused(
                     f"this container is protected by SwarmKeep and must not start unasked: {reason}"
                 ) from error
-            _note_cold_start(call, settings, reason)
+            note_cold_start(call, settings, "AgentAway", reason)
             return None
         finally:
             if conversation is not None:
@@ -108,9 +108,9 @@ def _write_restored(call: Call, settings: Settings, seconds: float) -> None:
         json.dump({"seconds": round(seconds, 4)}, file)
 
 
-def _note_cold_start(call: Call, settings: Settings, reason: str) -> None:
+def note_cold_start(call: Call, settings: Settings, reason: str, message: str) -> None:
     """Leaves word for the agent: it reports that a protected container started from nothing, and why."""
-    note = {"id": call.container_id, "at": time.time(), "reason": "AgentAway", "message": reason}
+    note = {"id": call.container_id, "at": time.time(), "reason": reason, "message": message[:2000]}
     line = json.dumps(note, separators=(",", ":")) + "\n"
     os.makedirs(settings.state_dir, exist_ok=True)
     with open(settings.cold_starts, "a", encoding="utf-8") as file:

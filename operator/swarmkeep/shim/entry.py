@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 
 from swarmkeep.shim.arguments import Call, parse_call
-from swarmkeep.shim.create import Refused, create
+from swarmkeep.shim.create import Refused, create, note_cold_start
 from swarmkeep.shim.settings import load_settings
 from swarmkeep.shim.stop import delete, kill
 
@@ -26,6 +27,10 @@ def handle(words: list[str]) -> int | None:
         except Refused as refusal:
             report(call, f"swarmkeep: {refusal}")
             return 1
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                note_cold_start(call, settings, "ShimFailed", repr(error))
+            raise
     if call.command == "kill":
         return kill(call, settings)
     if call.command == "delete":

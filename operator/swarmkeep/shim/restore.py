@@ -190,7 +190,11 @@ def _wait(pid: int, limit_s: float) -> int:
 def _annotated(config: bytes, criu_conf: str) -> bytes:
     """The bundle's configuration with CRIU's options file named in it: runc hands that on to CRIU."""
     value = json.loads(config)
-    value.setdefault("annotations", {})[CONFIG_ANNOTATION] = criu_conf
+    value["annotations"] = {**(value.get("annotations") or {}), CONFIG_ANNOTATION: criu_conf}
+    for mount in value.get("mounts") or ():
+        # runc follows a link, as Debian's docker-init is one; CRIU would mount the link itself.
+        if mount.get("type") == "bind" and os.path.islink(mount.get("source", "")):
+            mount["source"] = os.path.realpath(mount["source"])
     return json.dumps(value, separators=(",", ":")).encode()
 
 
