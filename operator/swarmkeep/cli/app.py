@@ -84,6 +84,10 @@ def run_app(arguments: Sequence[str]) -> int:
     # A value before the verb may look like a verb (`-n agent get wl`): then all of them are loaded.
     certain = verb is not None and arguments[0] == verb and not completing
     app = build_app([verb] if certain and verb else list(VERBS))
+    if completing:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         try:
             app(list(arguments), prog_name="swarmkeep")

@@ -17,10 +17,12 @@ def apiserver(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     Example: swarmkeep apiserver --config /etc/swarmkeep/config.yaml
     """
-    from swarmkeep.apiserver.daemon import run
     from swarmkeep.config import load_config
 
-    raise typer.Exit(run(load_config(config)))
+    settings = load_config(config)
+    from swarmkeep.apiserver.daemon import run
+
+    raise typer.Exit(run(settings))
 
 
 def operator(config: ConfigPath = DEFAULT_CONFIG) -> None:
@@ -29,9 +31,11 @@ def operator(config: ConfigPath = DEFAULT_CONFIG) -> None:
     Example: swarmkeep operator --config /etc/swarmkeep/config.yaml
     """
     from swarmkeep.config import load_config
+
+    settings = load_config(config)
     from swarmkeep.controllers.daemon import run
 
-    raise typer.Exit(run(load_config(config)))
+    raise typer.Exit(run(settings))
 
 
 def agent(config: ConfigPath = DEFAULT_CONFIG) -> None:
@@ -39,10 +43,12 @@ def agent(config: ConfigPath = DEFAULT_CONFIG) -> None:
 
     Example: swarmkeep agent --config /etc/swarmkeep/config.yaml
     """
-    from swarmkeep.agent.daemon import run
     from swarmkeep.config import load_config
 
-    raise typer.Exit(run(load_config(config)))
+    settings = load_config(config)
+    from swarmkeep.agent.daemon import run
+
+    raise typer.Exit(run(settings))
 
 
 def manager(config: ConfigPath = DEFAULT_CONFIG) -> None:

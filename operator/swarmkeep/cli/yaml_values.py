@@ -7,7 +7,6 @@ YAML takes for a boolean; times stay texts, and 1:30 is no number.
 from __future__ import annotations
 
 import copy
-import math
 import re
 from typing import Any
 
@@ -120,8 +119,8 @@ class Values:
                 return _BOOLEANS[text.lower()]
             if kind == "int":
                 return _integer(text)
-            if kind == "float" and math.isfinite(number := float(text.replace("_", ""))):
-                return number
+            if kind == "float" and text.lower().lstrip("+-") not in (".inf", ".nan"):
+                return float(text.replace("_", ""))
         except (ValueError, KeyError):
             raise self._error(node, f"{text!r} is no {kind}") from None
         if kind == "float":
