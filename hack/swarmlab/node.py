@@ -71,20 +71,26 @@ class Node:
         """Starts the node; its services follow by themselves."""
         if self.pid:
             return
-        log = open(self.state / "console.log", "ab")  # noqa: SIM115 - the child keeps it
+        holder_file = self.state / "holder"
+        holder_file.unlink(missing_ok=True)
+        # A process of its own, of nobody's: it outlives this program, and the machine's first process buries it.
+        launch = ["setsid", "--fork", "sh", "-c", 'echo $$ > "$0" && exec "$@"', str(holder_file)]
         unshare = ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child"]
-        child = subprocess.Popen(
-            [*unshare, str(_INIT), str(self.root), str(self.state), str(self.settings.shared)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
+        command = [*launch, *unshare, str(_INIT), str(self.root), str(self.state), str(self.settings.shared)]
+        with open(self.state / "console.log", "ab") as log:
+            subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", timeout=10, check=True)
+        pids: list[int] = []
+
+        def started() -> bool:
+            with contextlib.suppress(OSError, ValueError):
+                holder = int(holder_file.read_text())
+                pids.extend(map(int, Path(f"/proc/{holder}/task/{holder}/children").read_text().split()))
+            return bool(pids)
+
+        wait_until(
+            f"the first process of {self.name} (see {self.state}/console.log)", started, limit_s=10, every_s=0.02
         )
-        log.close()
-        children = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-        wait_until(f"the first process of {self.name}", lambda: children.read_text().strip(), limit_s=10, every_s=0.02)
-        pid = int(children.read_text().split()[0])
+        pid = pids[0]
         (self.state / "pid").write_text(f"{pid} {_start_time(pid)}")
         network.plug_in(self.settings, self.name, pid)
 

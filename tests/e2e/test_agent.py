@@ -1,6 +1,7 @@
 """What users meet around the main job: versions on demand, pruning, deletion, trouble that is told in their words."""
 
 import pytest
+
 from swarmlab import Lab, LabError
 from swarmlab.process import wait_until
 from swarmlab.workload import Api, Redis, Service, policy

@@ -36,7 +36,7 @@ def test_a_bare_node_comes_up_runs_a_container_and_goes_without_a_trace() -> Non
         lab.kill("n1")
         lab.boot("n1")
         assert "left" in lab.execute("n1", ["docker", "ps", "-a", "--format", "{{.Names}}"]).stdout
-        assert all(traces(lab)[what] for what in ("mounts", "links", "processes", "files"))
+        assert {what for what, found in traces(lab).items() if found} >= {"mounts", "links", "processes", "files"}
     finally:
         lab.down()
     assert traces(lab) == {"mounts": [], "links": [], "processes": [], "cgroups": [], "files": []}
