@@ -1,0 +1,116 @@
+"""Who may do what: pure functions of caller, request and object.
+
+Called twice for a write: `denial` before anything is read, `write_denial` with the object as it is and as it would be.
+Both return why not, or None. Everybody with a role may read everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swarmkeep.apiserver.authn import Role, User
+from swarmkeep.model.kinds import CHECKPOINT, EVENT, GROUP, LABEL_NODE, LEASE, NODE, NODE_LEASE_NAMESPACE, WORKLOAD
+from swarmkeep.model.kinds import NAMESPACE as NAMESPACE_KIND
+from swarmkeep.model.wire import section
+
+READS = frozenset({"get", "list", "watch"})
+_CHANGES = frozenset({"create", "update", "patch"})
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What is asked for."""
+
+    verb: str
+    group: str
+    plural: str
+    namespace: str = ""
+    name: str = ""
+    """Empty for a collection, and for a new object until its name is known."""
+    subresource: str = ""
+
+    def describe(self) -> str:
+        """For messages: `patch resource "workloads/status" in API group "swarmkeep.dev"`."""
+        resource = f"{self.plural}/{self.subresource}" if self.subresource else self.plural
+        where = f' in the namespace "{self.namespace}"' if self.namespace else " at the cluster scope"
+        return f'{self.verb} resource "{resource}" in API group "{self.group}"{where}'
+
+
+def denial(user: User, access: Access) -> str | None:
+    """Why this is out of the question whatever the object says; None if it may be allowed."""
+    match user.role:
+        case Role.ADMIN:
+            return None
+        case Role.NONE:
+            return "the certificate's organization is none of swarmkeep:admin, swarmkeep:operator, swarmkeep:agent"
+    if access.verb in READS:
+        return None
+    if user.role is Role.OPERATOR:
+        written = {EVENT.plural: EVENT.group, LEASE.plural: LEASE.group, NAMESPACE_KIND.plural: NAMESPACE_KIND.group}
+        allowed = access.group == GROUP or written.get(access.plural) == access.group
+        return None if allowed else "the operator writes SwarmKeep's own kinds, events, leases and namespaces only"
+    return _agent_denial(user, access)
+
+
+def write_denial(user: User, access: Access, old: Object | None, new: Object | None, expired_lease: str) -> str | None:
+    """Why this write is not allowed given the object before (None: it is new) and after (None: it goes).
+
+    `expired_lease` is the node whose lease is proven to have run out in the same transaction; empty for none.
+    """
+    if user.role is not Role.AGENT:
+        return None
+    if (access.group, access.plural) == (CHECKPOINT.group, CHECKPOINT.plural):
+        if old is not None and (_checkpoint_nodes(old) - {user.name}):
+            return "an agent may write only checkpoints of its own node"
+        if new is not None and _checkpoint_nodes(new) != {user.name}:
+            return f"an agent's checkpoint must carry the label {LABEL_NODE} with its own node's name"
+    if (access.group, access.plural) == (WORKLOAD.group, WORKLOAD.plural):
+        return _claim_denial(user, old, new, expired_lease)
+    return None
+
+
+def _agent_denial(user: User, access: Access) -> str | None:
+    match (access.group, access.plural):
+        case (NODE.group, NODE.plural):
+            if access.verb == "deletecollection" or (access.name and access.name != user.name):
+                return "an agent may write only its own node"
+            return None
+        case (LEASE.group, LEASE.plural):
+            if access.namespace != NODE_LEASE_NAMESPACE or access.verb == "deletecollection":
+                return f"an agent may write leases only in the namespace {NODE_LEASE_NAMESPACE}"
+            if access.name and access.name != user.name:
+                return "an agent may write only its own node's lease"
+            return None
+        case (EVENT.group, EVENT.plural):
+            return None if access.verb in _CHANGES else "an agent may not delete events"
+        case (CHECKPOINT.group, CHECKPOINT.plural):
+            return None if access.verb != "deletecollection" else "an agent deletes one checkpoint at a time"
+        case (WORKLOAD.group, WORKLOAD.plural):
+            if access.subresource == "status" and access.verb in _CHANGES:
+                return None
+            return "an agent may write only the status of workloads"
+    return "an agent may not write this kind"
+
+
+def _checkpoint_nodes(obj: Object) -> set[str]:
+    named = (section(obj, "metadata", "labels").get(LABEL_NODE), section(obj, "status").get("node"))
+    return {str(node) for node in named if node}
+
+
+def _claim_denial(user: User, old: Object | None, new: Object | None, expired_lease: str) -> str | None:
+    if old is None or new is None:
+        return "an agent may write only the status of workloads that exist"
+    holder, taker = _claim_node(old), _claim_node(new)
+    if taker not in ("", user.name):
+        return "an agent may claim workloads only for its own node"
+    if holder not in ("", user.name, expired_lease):
+        return f"the workload is claimed by node {holder}, whose lease must be proven to have run out"
+    return None
+
+
+def _claim_node(obj: Object) -> str:
+    return str(section(obj, "status", "claim").get("node") or "")
