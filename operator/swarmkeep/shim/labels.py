@@ -68,8 +68,10 @@ def read_container(docker_root: str, container_id: str) -> Container | None:
             record: Any = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(record, dict):
-        raise ValueError(f"{path} is not a JSON object")
+        raise ValueError(f"{path} is no JSON object")
     config = record.get("Config") or {}
     labels = {str(key): str(value) for key, value in (config.get("Labels") or {}).items()}
     return Container(str(record.get("Name", "")).lstrip("/"), labels, str(config.get("StopSignal") or ""))

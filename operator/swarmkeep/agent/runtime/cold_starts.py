@@ -31,17 +31,19 @@ class ColdStarts:
         """`path` is the file `cold-starts` in the shim's state folder."""
         self._path = path
         self._taken = path.with_name(f"{path.name}.taken")
+        self._read_bytes = 0
 
     def read(self) -> list[ColdStart]:
         """All notes that are not done with. Raises OSError."""
         if not self._taken.exists():
             try:
-                # The shim opens the file anew for each note, so none is lost between reading and forgetting.
                 os.rename(self._path, self._taken)
             except FileNotFoundError:
                 return []
         notes = []
-        for line in self._taken.read_text(errors="replace").splitlines():
+        data = self._taken.read_bytes()
+        self._read_bytes = len(data)
+        for line in data.decode(errors="replace").splitlines():
             try:
                 raw = json.loads(line)
                 at = datetime.fromtimestamp(float(raw["at"]), UTC)
@@ -51,5 +53,6 @@ class ColdStarts:
         return notes
 
     def done(self) -> None:
-        """What `read` returned last has been reported."""
-        self._taken.unlink(missing_ok=True)
+        """What `read` returned last has been reported; when a shim wrote on meanwhile, all are read once more."""
+        if self._taken.exists() and self._taken.stat().st_size == self._read_bytes:
+            self._taken.unlink()

@@ -59,7 +59,7 @@ _CAUSES: Sequence[tuple[str, str]] = (
     ),
     (
         r"Can't get rlimit .*not permitted",
-        "this node does not give CRIU the capability CAP_SYS_RESOURCE, without which it can dump only what runs as root",
+        "this node does not give CRIU the capability CAP_SYS_RESOURCE; without it only what runs as root can be dumped",
     ),
     (
         r"Can't dump ghost file",
