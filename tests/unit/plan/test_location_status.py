@@ -1,0 +1,67 @@
+"""Whether every node sees the same storage."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from swarmkeep.model.conditions import Condition
+from swarmkeep.plan.actions import Plan
+from swarmkeep.plan.location_status import LocationView, Report, plan_location
+
+from ..objects import NOW
+
+GOOD = (Report("n1", True, "abc", ""), Report("n2", True, "abc", ""))
+
+
+def view(**fields: Any) -> LocationView:
+    return replace(LocationView("main", 1, "", GOOD, (), 7, 4096), **fields)
+
+
+def reachable(plan: Plan) -> Condition:
+    assert plan.status is not None
+    return next(item for item in plan.status.conditions if item.type == "Reachable")
+
+
+def test_the_identity_is_what_the_nodes_found() -> None:
+    plan = plan_location(view(), NOW)
+    assert plan.status is not None
+    assert plan.status.fields["id"] == "abc"
+    assert (plan.status.fields["versions"], plan.status.fields["storedBytes"]) == (7, 4096)
+    assert reachable(plan).status == "True"
+
+
+def test_an_identity_on_record_is_never_replaced() -> None:
+    plan = plan_location(view(id="first"), NOW)
+    assert plan.status is not None
+    assert plan.status.fields["id"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "reason", "words"),
+    [
+        ({"reports": ()}, "Unknown", "NoNodes", "no node"),
+        ({"silent": ("n3",)}, "Unknown", "Waiting", "n3"),
+        ({"reports": (*GOOD, Report("n3", False, "", "not mounted"))}, "False", "Unreachable", "n3: not mounted"),
+        ({"reports": (*GOOD, Report("n3", True, "xyz", ""))}, "False", "NotShared", "n3 sees xyz"),
+    ],
+)
+def test_what_is_in_the_way_is_said(fields, status: str, reason: str, words: str) -> None:
+    plan = plan_location(view(**fields), NOW)
+    found = reachable(plan)
+    assert (found.status, found.reason) == (status, reason)
+    assert words in found.message
+
+
+def test_different_folders_give_no_identity() -> None:
+    plan = plan_location(view(reports=(Report("n1", True, "a", ""), Report("n2", True, "b", ""))), NOW)
+    assert plan.status is not None
+    assert "id" not in plan.status.fields
+
+
+def test_it_is_said_that_nothing_is_encrypted() -> None:
+    plan = plan_location(view(), NOW)
+    assert plan.status is not None
+    assert [(item.status, item.reason) for item in plan.status.conditions if item.type == "Encrypted"] == [
+        ("False", "NotEncrypted")
+    ]
