@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -28,10 +29,10 @@ def client(server: ApiServer) -> Iterator[Client]:
     """A client with a new namespace as its default."""
     namespace = f"lightkube-{next(_numbers)}"
     config = KubeConfig.from_file(str(server.pki.kubeconfig(server.url, name="lightkube")))
-    client = Client(config=config, namespace=namespace, field_manager="lightkube")
-    client.create(Namespace(metadata=ObjectMeta(name=namespace)))
-    yield client
-    client.delete(Namespace, namespace)
+    with Client(config=config, namespace=namespace, field_manager="lightkube") as client:
+        client.create(Namespace(metadata=ObjectMeta(name=namespace)))
+        yield client
+        client.delete(Namespace, namespace)
 
 
 def policy(name: str, every: str = "30s", **labels: str) -> GenericNamespacedResource:
@@ -96,10 +97,8 @@ def test_watch_gives_what_is_there_and_what_comes(client: Client) -> None:
     client.create(policy("a"))
     later = threading.Timer(0.5, lambda: client.create(policy("b")))
     later.start()
-    seen = []
-    for event, found in client.watch(Policy, server_timeout=20):
-        seen.append((event, found.metadata.name))
-        if len(seen) == 2:
-            break
+    watch: Any = client.watch(Policy, server_timeout=20)
+    with closing(watch):
+        seen = [(event, found.metadata.name) for event, found in itertools.islice(watch, 2)]
     later.join()
     assert seen == [("ADDED", "a"), ("ADDED", "b")]
