@@ -92,6 +92,7 @@ class Process:
         """As a power cut does."""
         self._process.kill()
         self._process.wait(STOP_S)
+        self._file.close()
 
     def stop(self) -> int:
         """As systemd does; returns the exit code. A process that does not obey is killed and the code negative."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from swarmkeep.cli.completing import objects
 from swarmkeep.cli.options import ContextName, DryRun, Files, Kubeconfig, Namespace, Options, Recursive, RequestTimeout
 from swarmkeep.cli.session import Session, run
 
@@ -21,7 +22,9 @@ _Doomed: TypeAlias = "tuple[Resource, str, str | None]"
 
 
 def delete(
-    what: Annotated[list[str] | None, typer.Argument(metavar="KIND NAME... | KIND/NAME...", help="Of what.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="KIND NAME... | KIND/NAME...", help="Of what.", autocompletion=objects)
+    ] = None,
     filename: Files = None,
     recursive: Recursive = False,
     every: Annotated[bool, typer.Option("--all", help="All objects of the kind in the namespace.")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swarmkeep.cli.completing import objects
 from swarmkeep.cli.options import ContextName, Kubeconfig, Namespace, Options, RequestTimeout
 from swarmkeep.cli.session import Session, run
 
@@ -18,7 +19,10 @@ VERSIONS_SHOWN = 10
 
 
 def describe(
-    what: Annotated[list[str], typer.Argument(metavar="KIND [NAME...] | KIND/NAME...", help="What to describe.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="KIND [NAME...] | KIND/NAME...", help="What to describe.", autocompletion=objects),
+    ],
     labels: Annotated[str, typer.Option("--selector", "-l", help="Only objects with these labels.")] = "",
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
     show_events: Annotated[bool, typer.Option("--show-events/--no-show-events", help="What happened.")] = True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swarmkeep.cli.completing import objects
 from swarmkeep.cli.options import ContextName, Kubeconfig, Namespace, Options, RequestTimeout
 from swarmkeep.cli.session import Session, run
 
@@ -38,7 +39,10 @@ class _Wish:
 
 
 def get(
-    what: Annotated[list[str], typer.Argument(metavar="KIND[,KIND] [NAME...] | KIND/NAME...", help="What to show.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="KIND[,KIND] [NAME...] | KIND/NAME...", help="What to show.", autocompletion=objects),
+    ],
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="wide, yaml, json, name, jsonpath=..., custom-columns=HEADER:PATH,..."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swarmkeep.cli.completing import objects
 from swarmkeep.cli.options import ContextName, Kubeconfig, Namespace, Options, RequestTimeout
 from swarmkeep.cli.session import Session, run
 
@@ -20,7 +21,10 @@ Test = Callable[[dict[str, Any] | None], bool]
 
 
 def wait(
-    what: Annotated[list[str], typer.Argument(metavar="KIND NAME... | KIND/NAME...", help="What to wait for.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="KIND NAME... | KIND/NAME...", help="What to wait for.", autocompletion=objects),
+    ],
     wanted: Annotated[
         str, typer.Option("--for", help="condition=TYPE[=STATUS], jsonpath=PATH[=VALUE], create or delete.")
     ],

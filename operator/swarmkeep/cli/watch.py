@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swarmkeep.cli.completing import objects
 from swarmkeep.cli.options import ContextName, Kubeconfig, Namespace, Options, RequestTimeout
 from swarmkeep.cli.session import Session, run
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def watch(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[KIND,...]", help="What to show.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="[KIND,...]", help="What to show.", autocompletion=objects)
+    ] = None,
     labels: Annotated[str, typer.Option("--selector", "-l", help="Only objects with these labels.")] = "",
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="In all namespaces.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="All columns.")] = False,

@@ -134,7 +134,7 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise ApiUnavailable(f"watch {path}: the connection broke: {error}") from error
         finally:
-            response.close()
+            _abandon(response)
 
     async def _open(
         self,
@@ -293,6 +293,13 @@ def _warning_text(header: str) -> str:
     if not quote:
         return header
     return rest.rpartition('"')[0].replace('\\"', '"').replace("\\\\", "\\")
+
+
+def _abandon(response: aiohttp.ClientResponse) -> None:
+    """Ends a stream at once: a polite end of TLS would wait for a peer that may be dead."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 def _notice_dead_peer(response: aiohttp.ClientResponse) -> None:
