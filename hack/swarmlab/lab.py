@@ -154,8 +154,8 @@ class Lab:
         """A kubeconfig that works on this machine."""
         path = self.settings.state / "kubeconfig"
         if not path.exists():
-            address = self.node("n1").address
-            text = _swarmkeep("pki", "kubeconfig", str(self.settings.pki), "--server", f"https://{address}:{API_PORT}")
+            servers = [word for node in self.managers for word in ("--server", f"https://{node.address}:{API_PORT}")]
+            text = _swarmkeep("pki", "kubeconfig", str(self.settings.pki), "--name", "admin", *servers)
             path.touch(mode=0o600)
             path.write_text(text)
         return path
@@ -208,11 +208,11 @@ class Lab:
         pki = self.settings.pki
         if not (pki / "ca.crt").exists():
             _swarmkeep("pki", "init", str(pki))
-        for node in nodes:
+
+        def issue(node: Node) -> None:
             target = node.root / "etc/swarmkeep/pki"
             if (target / "agent.crt").exists():
-                continue
-            say(f"making certificates for {node.name}")
+                return
             target.mkdir(parents=True, exist_ok=True)
             shutil.copy(pki / "ca.crt", target)
             shutil.copy(pki / "etcd-ca.crt", target)
@@ -227,6 +227,9 @@ class Lab:
             shutil.copy(pki / "etcd-ca.crt", etcd / "ca.crt")
             for ending in ("crt", "key"):
                 shutil.copy(target / f"etcd-server.{ending}", etcd / f"member.{ending}")
+
+        say("making certificates")
+        _each(issue, nodes)
 
     def _join(self, nodes: Sequence[Node]) -> None:
         first, *others = nodes

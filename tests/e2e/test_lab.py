@@ -10,7 +10,7 @@ from swarmlab.settings import Settings
 def traces(lab: Lab) -> dict[str, list[str]]:
     """Everything on this machine that belongs to a lab."""
     processes = subprocess.run(
-        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+        ["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     cgroups = Path("/sys/fs/cgroup").glob(f"*/{lab.settings.cgroup}*")
     return {

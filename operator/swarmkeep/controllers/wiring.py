@@ -15,7 +15,7 @@ from swarmkeep.controllers.cache import KINDS, Cache
 from swarmkeep.model.kinds import GROUP, Kind
 
 REQUEST_LIMIT_S = 30.0
-WATCH_LIMIT_S = 300.0
+WATCH_LIMIT_S = 300
 """A watch is renewed this often even when nothing seems wrong with it."""
 
 
