@@ -45,5 +45,6 @@ def test_waits_for_an_agent_that_comes_back_in_time(settings: Settings) -> None:
     timer.start()
     opened, answer = ask(settings.socket, {"op": "create"}, time.monotonic() + 5)
     opened.close()
+    timer.join()
     started[0].close()
     assert answer == {"do": "fresh"}
