@@ -105,6 +105,7 @@ async def _run(config: Config) -> int:
         node,
         boot_id,
         settings.run_dir,
+        settings.docker_root,
         images,
         containers,
         desired,

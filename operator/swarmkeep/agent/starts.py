@@ -19,6 +19,7 @@ from swarmkeep.agent.heartbeat import Heartbeat
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
+from swarmkeep.agent.runtime.stored_facts import read_stored_facts
 from swarmkeep.agent.shim_server import Conversation
 from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.agent.story import Story
@@ -78,6 +79,7 @@ class Starts:
         node: str,
         boot_id: str,
         run_dir: Path,
+        docker_root: Path,
         images: Path,
         containers: Containers,
         desired: Desired,
@@ -94,6 +96,7 @@ class Starts:
         self._fence_after = fence_after
         self._boot_id = boot_id
         self._run_dir = run_dir
+        self._docker_root = docker_root
         self._images = images
         self._containers = containers
         self._desired = desired
@@ -107,7 +110,7 @@ class Starts:
 
     async def converse(self, conversation: Conversation) -> str:
         """Holds one conversation; returns `fresh`, `restored` or `refused`."""
-        facts = await self._containers.inspect(conversation.container_id)
+        facts = await asyncio.to_thread(read_stored_facts, self._docker_root, conversation.container_id)
         conversation.waiting_for = "the policies"
         try:
             async with asyncio.timeout(POLICIES_LIMIT_S):

@@ -85,6 +85,8 @@ class AgentSettings:
     staging_dir: Path | None = None
     """Where dumps are first written; None means `state_dir`/staging. A tmpfs makes the frozen time shorter."""
     docker: str = "unix:///var/run/docker.sock"
+    docker_root: Path = Path("/var/lib/docker")
+    """Docker's data root, as `docker info` tells it."""
     runc: Path = Path("/usr/sbin/runc")
     runc_root: Path = Path("/run/docker/runtime-runc/moby")
     """Where Docker's containers are known to runc."""
