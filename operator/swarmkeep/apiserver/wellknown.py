@@ -12,7 +12,7 @@ from swarmkeep.apiserver.discovery import AggregatedVersion
 from swarmkeep.apiserver.resources import Registry
 from swarmkeep.apiserver.status_errors import StatusError
 
-KUBERNETES_VERSION = "1.34"
+KUBERNETES_VERSION = "1.36"
 """The API level that is spoken: some kubectls choose their own version by it."""
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}

@@ -47,6 +47,8 @@ _RETRIED = frozenset(
         grpc.StatusCode.CANCELLED,
         grpc.StatusCode.ABORTED,
         grpc.StatusCode.INTERNAL,
+        # What a member without a majority says when its own time is up, or when it is stopping.
+        grpc.StatusCode.UNKNOWN,
     }
 )
 _NEVER_SENT = re.compile(r"failed to connect|connection refused|no route to host|name resolution|dns", re.IGNORECASE)
