@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
 
 import docker
@@ -101,7 +101,7 @@ class Containers:
         info: Mapping[str, Any] = await self._call(lambda client: client.api.info())
         return info
 
-    async def events(self) -> AsyncIterator[ContainerEvent]:
+    async def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """Follows the containers for ever. A `resync` comes first, and after every gap."""
         pause_s, longest_s = RECONNECT_S
         loop = asyncio.get_running_loop()

@@ -62,6 +62,7 @@ class EventStream:
         return event
 
     def _follow(self) -> None:
+        client = None
         try:
             client = self._connect()
             self._source = client.events(decode=True, filters={"type": ["container"]})
@@ -75,6 +76,10 @@ class EventStream:
         except Exception as error:
             # Whatever it was, the answer is the same: connect again and look at everything.
             self.error = str(error)[:300] or repr(error)
+        finally:
+            if client is not None:
+                with contextlib.suppress(Exception):
+                    client.close()
         self._hand_over(_END)
 
     def _hand_over(self, event: ContainerEvent) -> None:
