@@ -7,6 +7,7 @@ import shutil
 import signal
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -78,6 +79,7 @@ async def _run(config: Config) -> int:
     freezer = Freezer(settings.run_dir)
     freezes = Freezes(freezer)
     tracked = TrackedContainers(Journal(settings.state_dir / "containers"))
+    tracked.settle_earlier_boots(boot_id, datetime.now(UTC))
     await freezer.thaw_leftovers(keep={item.container_id for item in tracked if item.phase == "Fenced"})
     features = await read_features(settings.runc, containers)
     restores = Restores(settings.run_dir / "restore")

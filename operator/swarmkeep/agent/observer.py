@@ -151,8 +151,6 @@ class Observer:
 
     def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
         exit_code = facts.exit_code if facts else None
-        if tracked.boot_id != self._boot_id:
-            return End.NODE_LOSS, exit_code
         if tracked.stop_requested:
             return End.STOPPED, exit_code
         if facts is not None and facts.oom_killed:

@@ -10,7 +10,7 @@ from typing import Any
 from swarmkeep.agent.journal import Journal
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.wire import format_time, optional_time, parse_time
-from swarmkeep.model.workload import Claim, Phase
+from swarmkeep.model.workload import Claim, End, Phase
 
 
 @dataclass(slots=True)
@@ -101,6 +101,13 @@ class TrackedContainers:
     def by_container(self, container_id: str) -> Tracked | None:
         """The record of a container."""
         return next((item for item in self._by_ref.values() if item.container_id == container_id), None)
+
+    def settle_earlier_boots(self, boot_id: str, now: datetime) -> None:
+        """Containers of an earlier boot of this node ended with it, however long Docker takes to say so."""
+        for tracked in self:
+            if tracked.boot_id != boot_id and tracked.end is None:
+                tracked.end = {"how": str(End.NODE_LOSS), "at": format_time(now)}
+                self.save(tracked)
 
     def save(self, tracked: Tracked) -> None:
         """Remembers it as it is now, in place of any other container of the same workload."""

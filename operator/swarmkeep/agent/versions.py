@@ -34,6 +34,12 @@ STORE_LIMIT_S = 600.0
 """The longest that writing one version to storage may take."""
 
 
+class NotRunning(DumpFailed):
+    """The container ended before a version of it could be taken."""
+
+    reason = "NotRunning"
+
+
 class VersionTaker:
     """Takes versions on this node, one dump at a time."""
 
@@ -75,6 +81,8 @@ class VersionTaker:
             except BaseException:
                 shutil.rmtree(staged.folder, ignore_errors=True)
                 raise
+        except NotRunning as error:
+            log.info("no version of a task that has ended", workload=str(tracked.ref), error=str(error))
         except SwarmKeepError as error:
             if isinstance(error, Conflict):
                 # Somebody else has written this number: look again at what there is before the next try.
@@ -99,7 +107,7 @@ class VersionTaker:
         async with self._dumping:
             facts = await self._containers.inspect(tracked.container_id)
             if not facts.running:
-                raise DumpFailed(f"container {facts.name} is not running any more")
+                raise NotRunning(f"container {facts.name} is not running any more")
             started_at = datetime.now(UTC)
             try:
                 shutil.rmtree(folder, ignore_errors=True)
