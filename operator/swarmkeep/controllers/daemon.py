@@ -21,7 +21,7 @@ import structlog
 from swarmkeep.config import Config
 from swarmkeep.controllers.leader import Ending, Leader
 from swarmkeep.controllers.leadership import Leadership
-from swarmkeep.controllers.wiring import build_registry
+from swarmkeep.controllers.wiring import build_registry, quieten
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.etcd.client import Client as EtcdClient
 from swarmkeep.etcd.endpoints import TlsFiles
@@ -49,6 +49,7 @@ STOP_LIMIT_S = 8.0
 def run(config: Config) -> int:
     """Runs one candidacy to its end; returns the exit code. Raises InvalidObject, HostError for unusable settings."""
     configure_logging("operator")
+    quieten()
     metrics.LEADER.set(0)
     serve_metrics(config.operator.metrics_listen.host, config.operator.metrics_listen.port, metrics.REGISTRY)
     operator = Operator(config, DockerSwarm(config.operator.docker))
@@ -136,6 +137,14 @@ class Operator:
         if not self._stopping.is_set() and self._code == 0:
             log.error("kopf ended by itself")
             self._code = EXIT_FAILED
+
+    def _run_kopf(self, leader: Leader) -> None:
+        registry = build_registry(leader.cache, leader.connection, leader.start, leader.stop)
+        try:
+            asyncio.run(kopf.operator(registry=registry, standalone=True, clusterwide=True, stop_flag=self._stop_flag))
+        except Exception:
+            log.exception("kopf failed")
+            self._code = self._code or EXIT_FAILED
 
     def _ending(self, ending: Ending) -> None:
         if ending.deposed:

@@ -171,9 +171,13 @@ class Leader:
             if watch.away_s > SWARM_AWAY_S:
                 self._finish(Ending(f"the Swarm was out of sight for {SWARM_AWAY_S:g} s", deposed=False))
             if await self._answers(self._server):
+                if blind_since is not None:
+                    log.info("the API server is back", server=self._server)
                 blind_since = None
                 continue
-            blind_since = blind_since or loop.time()
+            if blind_since is None:
+                log.warning("the API server does not answer", server=self._server)
+                blind_since = loop.time()
             if loop.time() - blind_since > patience_s and await self._another_answers():
                 self._finish(Ending(f"{self._server}, which it watches, is away while others answer", deposed=False))
 

@@ -6,6 +6,7 @@ about a change is worked out elsewhere, by keys (queue.py), since kopf never rep
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -63,6 +64,12 @@ def _taker(cache: Cache, kind: Kind) -> Callable[..., Awaitable[None]]:
         (cache.remove if type == "DELETED" else cache.apply)(kind, event["object"])
 
     return take
+
+
+def quieten() -> None:
+    """kopf logs every try of every watch while the API is away; the leader says that once, in its own words."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)
 
 
 def adjust(settings: kopf.OperatorSettings) -> None:
