@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -13,11 +14,29 @@ from typing import Any
 
 import pytest
 
+from swarmlab.rootfs import node_root
+
 from ..servers import ApiServer
 
 COMMAND_S = 30
-KUBECTLS = os.environ.get("SWARMKEEP_KUBECTLS", "kubectl").split(":")
-"""Paths of the kubectls to test with; each test is run with each of them."""
+LAB_KUBECTL = "lab"
+"""The kubectl of the lab's nodes: the newest that a user of Debian would have."""
+OLDEST_KUBECTL = (1, 29)
+"""Older ones cannot validate without OpenAPI v2, which is not served."""
+
+
+def _kubectls() -> list[str]:
+    """What to test with: SWARMKEEP_KUBECTLS, paths with colons between, or the lab's and, if it has one, the host's."""
+    if chosen := os.environ.get("SWARMKEEP_KUBECTLS"):
+        return chosen.split(":")
+    found = shutil.which("kubectl")
+    if not found:
+        return [LAB_KUBECTL]
+    command = [found, "version", "--client", "-o", "json"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=True).stdout
+    major, minor = re.match(r"v(\d+)\.(\d+)", json.loads(answer)["clientVersion"]["gitVersion"]).groups()  # type: ignore[union-attr]
+    return [LAB_KUBECTL, found] if (int(major), int(minor)) >= OLDEST_KUBECTL else [LAB_KUBECTL]
+
 
 _numbers = itertools.count(1)
 
@@ -89,17 +108,18 @@ class Kubectl:
         )
 
 
-@pytest.fixture(scope="session", params=KUBECTLS, ids=lambda program: Path(program).name)
+@pytest.fixture(scope="session", params=_kubectls(), ids=lambda program: Path(program).name)
 def program(request: pytest.FixtureRequest) -> str:
-    found = shutil.which(str(request.param))
-    assert found, f"there is no {request.param} on this machine: install kubernetes-client or set SWARMKEEP_KUBECTLS"
-    return found
+    """Path of a kubectl; the lab's root file system is built if there is none yet."""
+    if request.param == LAB_KUBECTL:
+        return str(node_root() / "usr/bin/kubectl")
+    return str(request.param)
 
 
 @pytest.fixture
 def kubectl(server: ApiServer, program: str, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
     """kubectl as an administrator, in a new namespace."""
-    cache = tmp_path_factory.getbasetemp() / f"kubectl-cache-{Path(program).name}"
+    cache = tmp_path_factory.getbasetemp() / f"kubectl-cache-{abs(hash(program))}"
     found = Kubectl(program, server.pki.kubeconfig(server.url), cache, f"test-{next(_numbers)}")
     found("create", "namespace", found.namespace)
     return found

@@ -1,5 +1,5 @@
 import json
-import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -146,28 +146,36 @@ def test_describe_without_events_says_so(three: Kubectl) -> None:
     assert "Events:" in three("describe", "cpol", "b").out
 
 
-@pytest.mark.parametrize("output", ["table", "json"])
-def test_watch_prints_changes_as_they_come(three: Kubectl, output: str) -> None:
-    how = ["--output-watch-events", "-o", "json"] if output == "json" else ["--output-watch-events", "--no-headers"]
-    process = three.started("get", "cpol", "-w", "-l", "tier=web", *how)
-    try:
-        time.sleep(1.5)
-        three("label", "cpol", "a", "tier=web", "--overwrite")  # comes into the selection
-        three("annotate", "cpol", "b", "note=1")
-        three("label", "cpol", "a", "tier=data", "--overwrite")  # leaves it
-        three("delete", "cpol", "b")
-        time.sleep(1)
-    finally:
-        process.terminate()
-        out, _ = process.communicate(timeout=10)
-    if output == "json":
-        decoder, events, rest = json.JSONDecoder(), [], out.lstrip()
+def watched(text: str) -> list[tuple[str, str]]:
+    """Type and name of each whole event that `get --output-watch-events -o json` printed."""
+    decoder, events, rest = json.JSONDecoder(), [], text.lstrip()
+    with suppress(json.JSONDecodeError):  # the last one may be half there
         while rest:
             event, end = decoder.raw_decode(rest)
             events.append((event["type"], event["object"]["metadata"]["name"]))
             rest = rest[end:].lstrip()
-    else:
-        events = [(line.split()[0], line.split()[1]) for line in out.splitlines()]
+    return events
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_watch_prints_changes_as_they_come(three: Kubectl, output: str) -> None:
+    how = ("-o", "json") if output == "json" else ("--no-headers",)
+    process = three.started("get", "cpol", "-w", "-l", "tier=web", "--output-watch-events", *how)
+    assert process.stdout is not None
+    try:
+        text = process.stdout.readline()
+        three("label", "cpol", "a", "tier=web", "--overwrite")  # comes into the selection
+        three("annotate", "cpol", "b", "note=1")
+        three("label", "cpol", "a", "tier=data", "--overwrite")  # leaves it
+        three("delete", "cpol", "b")
+        events: list[tuple[str, str]] = []
+        while len(events) < 5:
+            text += process.stdout.readline()
+            table = [(line.split()[0], line.split()[1]) for line in text.splitlines()] if output == "table" else []
+            events = table or watched(text)
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
     assert events == [("ADDED", "b"), ("ADDED", "a"), ("MODIFIED", "b"), ("DELETED", "a"), ("DELETED", "b")]
 
 
