@@ -176,7 +176,7 @@ class Starts:
             if old is None or old.container_id == start.facts.id:
                 return
             try:
-                facts = await self._containers.inspect(old.container_id)
+                facts = await self._containers.cached(old.container_id)
             except NotFound:
                 return
             if not facts.running and old.end is not None and not old.finalizing:

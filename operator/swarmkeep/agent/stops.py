@@ -98,7 +98,7 @@ class Stops:
     async def _take_final(self, tracked: Tracked, policy: Policy) -> Staged | None:
         started_at = datetime.now(UTC)
         try:
-            facts = await self._containers.inspect(tracked.container_id)
+            facts = await self._containers.cached(tracked.container_id)
             limit_s = facts.stop_timeout_s - 1.0
             if limit_s < LEAST_GRACE_S:
                 return None

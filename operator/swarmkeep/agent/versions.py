@@ -105,7 +105,7 @@ class VersionTaker:
         number = await self._next_number(tracked, policy)
         folder = self._staging / f"{tracked.ref.namespace}_{tracked.ref.name}" / f"v{number}"
         async with self._dumping:
-            facts = await self._containers.inspect(tracked.container_id)
+            facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")
             started_at = datetime.now(UTC)

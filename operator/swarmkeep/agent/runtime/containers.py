@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, TypeVar
@@ -50,12 +51,16 @@ class Containers:
         self._known: dict[str, ContainerFacts] = {}
 
     async def list_running(self) -> list[ContainerFacts]:
-        """All running containers, paused ones included; one that ends meanwhile is left out. Raises Unavailable."""
+        """All running containers, paused ones included; one that ends meanwhile is left out. Raises Unavailable.
+
+        One whose process still lives is not asked about again: while Docker stops a container it answers no question
+        about it, and the stop waits for us.
+        """
         found = await self._call(lambda client: client.api.containers(filters={"status": ["running", "paused"]}))
         running = []
         for item in found:
             try:
-                facts = await self.inspect(item["Id"])
+                facts = await self.cached(item["Id"])
             except NotFound:
                 continue
             if facts.running:
@@ -63,7 +68,11 @@ class Containers:
         return running
 
     async def inspect(self, container_id: str) -> ContainerFacts:
-        """What Docker knows of a container now. Raises NotFound, Unavailable."""
+        """What Docker knows of a container now. Raises NotFound, Unavailable.
+
+        Docker does not answer while it starts or stops that very container: inside a conversation with the shim use
+        `cached`, or stored_facts at create.
+        """
         facts = read_facts(await self._call(lambda client: client.api.inspect_container(container_id)))
         self._known[facts.id] = facts
         return facts
@@ -124,6 +133,7 @@ class Containers:
 
     async def _call(self, question: Callable[[docker.DockerClient], T]) -> T:
         def ask() -> T:
+            self._knock()
             with self._client_lock:
                 if self._client is None:
                     self._client = self._connect()
@@ -139,6 +149,14 @@ class Containers:
         except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
             raise Unavailable(f"Docker at {self._url} does not answer: {str(error)[:300]}") from error
 
+    def _knock(self) -> None:
+        """Fails at once when nobody listens; docker-py would leave its socket open then. Raises OSError."""
+        if self._url.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self._call_limit_s)
+                probe.connect(self._url.removeprefix("unix://"))
+
     def _connect(self) -> docker.DockerClient:
+        self._knock()
         # `auto` asks for the version: a fixed one would break with the next Docker.
         return docker.DockerClient(base_url=self._url, version="auto", timeout=round(self._call_limit_s))

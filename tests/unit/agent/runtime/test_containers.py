@@ -18,9 +18,6 @@ from swarmkeep.errors import NotFound, Unavailable
 
 from .test_facts import INSPECTION, changed
 
-# docker-py leaves a socket to the garbage collector when it cannot connect.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 class Docker:
     """Knows some containers; can fall silent, break off its events, and go away."""
