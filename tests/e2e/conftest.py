@@ -1,6 +1,7 @@
 """The lab for end-to-end tests: brought up once for all of them, taken down at the end."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,14 +23,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A lab with three nodes, SwarmKeep and the StorageLocation `main`."""
+    """A lab with three nodes, SwarmKeep and the StorageLocation `main`.
+
+    With SWARMKEEP_LAB_KEEP set it stays up afterwards, for the next run while developing.
+    """
     lab = Lab()
     try:
         lab.up()
         Api(lab).apply(CHECKOUT / "manifests/samples/storage.yaml")
         yield lab
     finally:
-        lab.down()
+        if "SWARMKEEP_LAB_KEEP" not in os.environ:
+            lab.down()
 
 
 @pytest.fixture
