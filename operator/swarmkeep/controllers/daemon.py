@@ -124,16 +124,14 @@ class Operator:
         leader = self.leader = Leader(self._config, self._swarm, token, self._leadership.beat, self._ending)
         ages = metrics.VersionAges(leader.version_ages)
         metrics.REGISTRY.register(ages)
-        registry = build_registry(leader.cache, leader.connection, leader.start, leader.stop)
-        try:
-            asyncio.run(kopf.operator(registry=registry, standalone=True, clusterwide=True, stop_flag=self._stop_flag))
-        except Exception:
-            log.exception("kopf failed")
-            self._code = self._code or EXIT_FAILED
-        finally:
-            metrics.REGISTRY.unregister(ages)
-            metrics.LEADER.set(0)
-            self.leader = None
+        # In the main thread kopf would take the signals for itself, and then wait for our stop flag for ever.
+        thread = threading.Thread(target=self._run_kopf, args=(leader,), name="kopf", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)
+        metrics.REGISTRY.unregister(ages)
+        metrics.LEADER.set(0)
+        self.leader = None
         if not self._stopping.is_set() and self._code == 0:
             log.error("kopf ended by itself")
             self._code = EXIT_FAILED

@@ -64,6 +64,8 @@ class Leader:
         self._end = end
         self._tasks: list[asyncio.Task[Any]] = []
         self._client: Client | None = None
+        self._probes: dict[str, Client] = {}
+        """One client for each server alone, to know which of them answers."""
         self._ended = False
         self._server = config.api.servers[0]
         """The one that kopf is connected to."""
@@ -104,8 +106,9 @@ class Leader:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.close()
+        for client in (self._client, *self._probes.values()):
+            if client is not None:
+                await client.close()
 
     async def connection(self) -> kopf.ConnectionInfo:
         """For kopf: the first API server that answers."""
@@ -186,13 +189,11 @@ class Leader:
         return any([await self._answers(server) for server in others])
 
     async def _answers(self, server: str) -> bool:
-        client = self._connect(server)
+        client = self._probes.get(server) or self._probes.setdefault(server, self._connect(server))
         try:
             await client.transport.request("GET", "/version", repeatable=True, timeout_s=PROBE_LIMIT_S)
         except SwarmKeepError:
             return False
-        finally:
-            await client.close()
         return True
 
     def _connect(self, server: str | None = None) -> Client:
