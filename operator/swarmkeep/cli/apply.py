@@ -42,7 +42,7 @@ def apply(
 
     Example: swarmkeep apply -f policy.yaml --dry-run=server
     """
-    from swarmkeep.cli.printing import Format, as_list, render_objects
+    from swarmkeep.cli.printing import Format, as_list, render_objects, without_managed_fields
     from swarmkeep.cli.targets import read_targets
 
     form = Format.parse(output)
@@ -66,7 +66,7 @@ def apply(
                 print(explain_document_failure(error, target.document), file=sys.stderr)
                 code = max(code, error.exit_code)
                 continue
-            applied.append(obj)
+            applied.append(without_managed_fields(obj))
             titles.append(target.title)
             if form.is_table:
                 print(f"{target.title} {outcome}" + (" (server dry run)" if is_dry else ""))

@@ -104,6 +104,7 @@ class _Getter:
         self._session = session
         self._wish = wish
         self._failed = 0
+        self._complaints: list[str] = []
 
     async def show(self, selected: list[Selected]) -> int:
         """Prints everything that was asked for; the code says whether something was missing."""
@@ -111,6 +112,9 @@ class _Getter:
             await self._show_tables(selected)
         else:
             await self._show_objects(selected)
+        sys.stdout.flush()
+        for complaint in self._complaints:
+            print(complaint, file=sys.stderr)
         return self._failed
 
     async def follow(self, selected: Selected) -> int:
@@ -209,7 +213,7 @@ class _Getter:
         return fetched if self._wish.managed_fields else [without_managed_fields(obj) for obj in fetched]
 
     async def _or_complain(self, asking: Any) -> Any:
-        """The result, or None after saying that the object is not there."""
+        """The result, or None when the object is not there; that is said at the end."""
         from swarmkeep.cli.failures import explain_failure
         from swarmkeep.errors import NotFound
 
@@ -217,7 +221,7 @@ class _Getter:
             return await asking
         except NotFound as error:
             if not self._wish.ignore_not_found:
-                print(explain_failure(error), file=sys.stderr)
+                self._complaints.append(explain_failure(error))
                 self._failed = error.exit_code
             return None
 

@@ -112,9 +112,9 @@ def _style(cell: str) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """A table's cell as kubectl prints it: on one line, without control characters."""
+    """A table's cell as kubectl prints it: on one line, without control characters, nothing for nothing."""
     if value is None:
-        return MISSING
+        return ""
     text = jsonpath.as_text(value)
     return "".join(letter if letter.isprintable() else " " for letter in text) if not text.isprintable() else text
 
@@ -131,10 +131,30 @@ def as_list(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def to_yaml(value: Any) -> str:
-    """Block style, keys sorted, texts never wrapped."""
-    dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(value, Dumper=dumper, default_flow_style=False, allow_unicode=True, width=1 << 30)
-    return str(text)
+    """As kubectl writes it, letter by letter: block style, keys sorted, long texts folded."""
+    return str(yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True))
+
+
+_BaseDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_TEXT = "tag:yaml.org,2002:str"
+
+
+class _Dumper(_BaseDumper):  # type: ignore[misc]
+    """Texts of several lines as blocks, texts that would be read as something else in double quotes."""
+
+    def represent_str(self, text: str) -> yaml.ScalarNode:
+        node: yaml.ScalarNode = self.represent_scalar(_TEXT, text)
+        if "\n" in text:
+            node.style = "|"
+        elif self.resolve(yaml.ScalarNode, text, (True, False)) != _TEXT:
+            node.style = '"'
+        return node
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def to_json(value: Any) -> str:

@@ -18,6 +18,11 @@ from swarmkeep.model.wire import parse_time
 Object = Mapping[str, Any]
 Facts = list[tuple[str, str]]
 
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The whole file once more, in one line: kubectl does not show it either."""
+
+_CAPITALS = {"id": "ID", "tcp": "TCP", "cpus": "CPUs", "criu": "CRIU", "uid": "UID", "uri": "URI"}
+
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _HIDDEN = frozenset(
     {"managedFields", "name", "namespace", "labels", "annotations", "uid", "resourceVersion", "generation"}
@@ -33,15 +38,17 @@ def tell(obj: Object, now: datetime) -> str:
     if metadata.get("namespace"):
         head.append(("Namespace", metadata["namespace"]))
     head.append(("Labels", _pairs(metadata.get("labels"))))
-    head.append(("Annotations", _pairs(metadata.get("annotations"))))
+    annotations = {key: text for key, text in (metadata.get("annotations") or {}).items() if key != _LAST_APPLIED}
+    head.append(("Annotations", _pairs(annotations)))
     head.append(("Kind", f"{obj['kind']} ({obj['apiVersion']})"))
     head.append(("Created", since(metadata.get("creationTimestamp"), now)))
     if metadata.get("deletionTimestamp"):
         held = ", ".join(metadata.get("finalizers") or ()) or "nothing"
         head.append(("Terminating", f"{since(metadata['deletionTimestamp'], now)}, held by {held}"))
-    summarise = _SUMMARIES.get(obj["kind"]) if obj["apiVersion"].startswith("swarmkeep.dev/") else None
-    if summarise is not None:
+    if obj["kind"] in _SUMMARIES and obj["apiVersion"].startswith("swarmkeep.dev/"):
+        summarise, told = _SUMMARIES[obj["kind"]]
         head += summarise(obj, now)
+        status = {key: value for key, value in status.items() if key not in told}
     text = _facts(head)
     rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata", "status")}
     for key, value in rest.items():
@@ -187,11 +194,21 @@ def _node(obj: Object, _: datetime) -> Facts:
     return facts
 
 
-_SUMMARIES: Mapping[str, Callable[[Object, datetime], Facts]] = {
-    "CheckpointPolicy": _policy,
-    "Workload": _workload,
-    "Checkpoint": _checkpoint,
-    "Node": _node,
+_SUMMARIES: Mapping[str, tuple[Callable[[Object, datetime], Facts], frozenset[str]]] = {
+    # kind: how it is told in short, and which fields of the status that covers
+    "CheckpointPolicy": (
+        _policy,
+        frozenset({"selects", "services", "workloads", "protected", "restorable", "oldestVersionAt"}),
+    ),
+    "Workload": (
+        _workload,
+        frozenset({"phase", "claim", "newestVersion", "lastStart", "lastEnd", "lastFailure"}),
+    ),
+    "Checkpoint": (
+        _checkpoint,
+        frozenset({"phase", "takenAt", "node", "frozenSeconds", "bytes", "message"}),
+    ),
+    "Node": (_node, frozenset({"addresses", "workloads"})),
 }
 
 
@@ -211,8 +228,8 @@ def _section(title: str, value: Any, now: datetime) -> str:
     return f"{title}:\n" + "".join(f"{line}\n" for line in _lines(value, "  ", now))
 
 
-def _lines(value: Any, indent: str, now: datetime) -> list[str]:
-    """Fields of an object or entries of a list, one below the other."""
+def _lines(value: Any, indent: str, now: datetime, unit: str = "") -> list[str]:
+    """Fields of an object or entries of a list, one below the other; `unit` is the name of the field above."""
     lines: list[str] = []
     if isinstance(value, list):
         for entry in value:
@@ -227,20 +244,20 @@ def _lines(value: Any, indent: str, now: datetime) -> list[str]:
     for key, entry in value.items():
         if key not in plain:
             lines.append(f"{indent}{_title(key)}:" + ("" if entry else "  <none>"))
-            lines += _lines(entry, indent + "  ", now)
+            lines += _lines(entry, indent + "  ", now, unit=key)
         else:
-            lines.append(f"{indent}{_title(key) + ':':<{width}}{_scalar(key, entry, now)}")
+            lines.append(f"{indent}{_title(key) + ':':<{width}}{_scalar(key, entry, now, unit)}")
     return lines
 
 
-def _scalar(key: str, value: Any, now: datetime) -> str:
+def _scalar(key: str, value: Any, now: datetime, unit: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key.endswith(("At", "Time", "Timestamp")) and isinstance(value, str):
         return since(value, now)
     if key.lower().endswith("seconds") and isinstance(value, int | float):
         return _seconds(value)
-    if key.lower().endswith("bytes") and isinstance(value, int):
+    if (key.lower().endswith("bytes") or unit == "bytes") and isinstance(value, int):
         return _bytes(value)
     return as_text(value)
 
@@ -284,8 +301,10 @@ def _title(key: str) -> str:
     if not key.isidentifier():
         return key
     words = _WORD.findall(key) or [key]
-    rest = [word if word.isupper() and len(word) > 1 else word.lower() for word in words[1:]]
-    return " ".join([words[0][:1].upper() + words[0][1:], *rest])
+    rest = [
+        _CAPITALS.get(word.lower(), word if word.isupper() and len(word) > 1 else word.lower()) for word in words[1:]
+    ]
+    return " ".join([_CAPITALS.get(words[0].lower(), words[0][:1].upper() + words[0][1:]), *rest])
 
 
 def _last(event: Object) -> Any:

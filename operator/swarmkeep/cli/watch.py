@@ -90,7 +90,8 @@ async def _print(tables: list[LiveTable]) -> None:
 
     def line(table: LiveTable, event: str, cells: list[str]) -> None:
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        print(stamp, event.lower(), table.resource.singular, *cells, sep="  ", flush=True)
+        shown = (cell or "-" for cell in cells)
+        print(stamp, event.lower(), table.resource.singular, *shown, sep="  ", flush=True)
 
     for table in tables:
         for cells in table.rows():
