@@ -6,13 +6,14 @@ Made by daemon.py with the real services, by tests with a twin of etcd.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from time import perf_counter
 
 import structlog
 from aiohttp import web
 
-from swarmkeep.apiserver import codec, objects, reviews, routes, wellknown
+from swarmkeep.apiserver import objects, reviews, routes, wellknown
 from swarmkeep.apiserver.answers import Answer
 from swarmkeep.apiserver.authn import User, user_of
 from swarmkeep.apiserver.negotiation import decode_body
@@ -72,7 +73,8 @@ class _Door:
             return _response(
                 Answer(
                     code,
-                    codec.dump(failure(code, status.status_reason, str(status), status.details)),
+                    # In ASCII, since it may repeat anything that a client sent.
+                    json.dumps(failure(code, status.status_reason, str(status), status.details)).encode(),
                     status.headers,
                 )
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from swarmkeep.apiserver import admission, codec
 from swarmkeep.apiserver.apply import drop_ownership
-from swarmkeep.apiserver.authorize import authorize_write
+from swarmkeep.apiserver.authorize import authorize, authorize_write
 from swarmkeep.apiserver.call import Call, utc_now
 from swarmkeep.apiserver.guards import Guard, guards_for
 from swarmkeep.apiserver.keys import key_of
@@ -34,9 +34,11 @@ async def create(services: Services, call: Call, body: Any) -> tuple[Stored, lis
     metadata = body["metadata"]
     if metadata.get("resourceVersion"):
         raise bad_request("resourceVersion should not be set on objects to be created")
+    if not isinstance(metadata.get("name") or "", str):
+        raise bad_request("metadata.name must be a text")
     body = drop_ownership({}, body)
     if metadata.get("name") or not isinstance(metadata.get("generateName"), str) or not metadata["generateName"]:
-        return await create_named(services, call, body, str(metadata.get("name") or ""))
+        return await create_named(services, call, body, metadata.get("name") or "")
     for _ in range(_TRIES):
         try:
             return await create_named(services, call, body, _generated_name(metadata["generateName"]))
@@ -50,6 +52,7 @@ async def create_named(services: Services, call: Call, body: dict[str, Any], nam
     """As `create`, for a checked body, under this name."""
     resource = call.resource
     call = replace(call, name=name)
+    authorize(call)  # once more: until now the name was not known
     obj = new_object(resource, body, call.namespace, name, str(uuid.uuid4()), utc_now())
     obj, warnings = admission.shape(resource, obj, call.field_validation)
     admission.check(resource, obj, None, "")

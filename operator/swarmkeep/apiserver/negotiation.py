@@ -83,23 +83,35 @@ def _include(text: str) -> Include:
 
 def _json(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_no_constant)
+        return _load_json(body)
     except (ValueError, RecursionError) as error:
-        raise bad_request(f"the body of the request is not JSON: {error}") from None
+        raise bad_request(f"the body of the request is not JSON: {_printable(error)}") from None
+
+
+def _load_json(body: bytes) -> Any:
+    decoded = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+    if b"\\ud" in body.lower():
+        # Half of a surrogate pair, which only an escape can smuggle in, could never be written again.
+        json.dumps(decoded, ensure_ascii=False).encode()
+    return decoded
 
 
 def _yaml(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_constant=_no_constant)
+        return _load_json(body)
     except (ValueError, RecursionError):
         pass
     try:
         decoded = yaml.load(body, _PlainLoader)  # noqa: S506 - a safe loader, see below
         # Times and the like, which YAML knows and JSON does not, must not get further.
-        json.dumps(decoded, allow_nan=False)
+        json.dumps(decoded, allow_nan=False, ensure_ascii=False).encode()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise bad_request(f"the body of the request is not YAML that could be JSON: {error}") from None
+        raise bad_request(f"the body of the request is not YAML that could be JSON: {_printable(error)}") from None
     return decoded
+
+
+def _printable(error: Exception) -> str:
+    return str(error).encode("ascii", "backslashreplace").decode()
 
 
 def _no_constant(name: str) -> NoReturn:

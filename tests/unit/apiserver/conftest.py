@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from swarmkeep.apiserver.resources import Registry, Resource, load_registry
+
+from .http_api import Api, serving
 
 WIDGET_CRD: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -164,3 +167,10 @@ def namespaces(registry: Registry) -> Resource:
     resource = registry.by_plural("", "v1", "namespaces")
     assert resource is not None
     return resource
+
+
+@pytest.fixture
+async def api(widget_crd: dict[str, Any]) -> AsyncIterator[Api]:
+    """A whole server over etcd's twin, with all kinds and the made-up one."""
+    async with serving(widget_crd) as running:
+        yield running
