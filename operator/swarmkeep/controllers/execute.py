@@ -111,7 +111,8 @@ class Executor:
 
     async def _assign(self, action: AssignCheckpoint) -> None:
         version = action.resource_version
-        if action.labels:
+        known = section(self._cache.get(CHECKPOINT, action.ref) or {}, "metadata", "labels")
+        if any(known.get(name) != value for name, value in action.labels.items()):
             changed = await self._patch(CHECKPOINT, action.ref, {"metadata": {"labels": dict(action.labels)}}, version)
             version = str(changed["metadata"]["resourceVersion"])
         status = {"phase": str(action.phase), "node": action.node}

@@ -75,7 +75,9 @@ def removal(
     node = choose_worker(item.location, workers, [*preferred, item.node])
     if node is None:
         return None
-    return AssignCheckpoint(item.ref, item.resource_version, CheckpointPhase.DELETING, node, why)
+    # The label is what lets an agent write the object, and the node that took the version may be another.
+    labels = {LABEL_NODE: node}
+    return AssignCheckpoint(item.ref, item.resource_version, CheckpointPhase.DELETING, node, why, labels)
 
 
 def _plan_removal(view: CheckpointView, now: datetime) -> Plan:

@@ -18,7 +18,7 @@ from swarmkeep.model.conditions import Condition, Status, find_condition
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Task
 from swarmkeep.model.workload import Phase, Workload
-from swarmkeep.plan.actions import Action, Plan, StatusPatch, Tell
+from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, Plan, StatusPatch, Tell
 from swarmkeep.plan.assignments import Worker, removal
 from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.retention import plan_retention
@@ -82,7 +82,7 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         actions.append(Tell(True, "Drift", drift.message))
     pruned, more = _prune(view, drift)
     if pruned:
-        said.append(f"lets {len(pruned)} versions go")
+        said.append(f"{view.workload.ref} lets go of " + ", ".join(item.ref.name for item in pruned))
         actions += pruned
         text = f"keeps the newest {view.policy.keep_last if view.policy else 0} versions; older ones are deleted"
         actions.append(Tell(False, "Pruned", text, rarely=True))
@@ -158,7 +158,7 @@ def _phase(view: WorkloadView) -> Phase | None:
     return None if view.has_phase else Phase.PENDING
 
 
-def _prune(view: WorkloadView, drift: Drift | None) -> tuple[list[Action], bool]:
+def _prune(view: WorkloadView, drift: Drift | None) -> tuple[list[AssignCheckpoint | DropCheckpoint], bool]:
     """Lets versions go only while all is well: nobody may be about to restore one of them."""
     workload = view.workload
     if view.policy is None or workload.phase is not Phase.RUNNING or view.node_lost or workload.failed_restores:

@@ -80,6 +80,7 @@ def test_a_deleted_version_is_given_to_the_claim_holder() -> None:
     action = only_action(plan_checkpoint(view(item), NOW))
     assert isinstance(action, AssignCheckpoint)
     assert (action.phase, action.node, action.why) == (CheckpointPhase.DELETING, "n1", "Requested")
+    assert action.labels == {LABEL_NODE: "n1"}, "an agent may write only what carries its name"
 
 
 def test_a_deletion_stays_where_it_is_while_that_node_lives() -> None:
