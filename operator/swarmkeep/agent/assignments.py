@@ -41,6 +41,7 @@ class Assignments:
         self._scheduler = scheduler
         self._tracked = tracked
         self._wake = asyncio.Event()
+        self._told: dict[Ref, str] = {}
         self._pending = self._mirror(node, CheckpointPhase.PENDING)
         self._deleting = self._mirror(node, CheckpointPhase.DELETING)
 
@@ -84,8 +85,11 @@ class Assignments:
                 )
             await self._drop_object(checkpoint)
         except SwarmKeepError as error:
-            log.warning("could not delete a version, trying again", checkpoint=str(checkpoint.ref), error=str(error))
+            if self._told.get(checkpoint.ref) != str(error):
+                log.warning("cannot delete a version, trying again", checkpoint=str(checkpoint.ref), error=str(error))
+            self._told[checkpoint.ref] = str(error)
             return
+        self._told.pop(checkpoint.ref, None)
         log.info("deleted a version", checkpoint=str(checkpoint.ref), workload=workload, version=number)
 
     async def _drop_object(self, checkpoint: Checkpoint) -> None:

@@ -250,6 +250,9 @@ class Observer:
             "lastEnd": end,
         }
         try:
+            if (await self._claims.read(ref)).claim != claim:
+                # Given back already, or taken by another: what was listed is a moment old.
+                return
             await self._claims.report(ref, claim, status)
         except (NotFound, Unavailable, Conflict) as error:
             log.warning("could not give a claim back", workload=str(ref), error=str(error))
