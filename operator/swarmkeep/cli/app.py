@@ -21,22 +21,22 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
 
 VERBS = {
-    # verb: (module of swarmkeep.cli, heading in the help)
-    "apply": ("apply", "Objects"),
-    "get": ("get", "Objects"),
-    "describe": ("describe", "Objects"),
-    "watch": ("watch", "Objects"),
-    "delete": ("delete", "Objects"),
-    "diff": ("diff", "Objects"),
-    "explain": ("explain", "Objects"),
-    "wait": ("wait", "Objects"),
-    "version": ("version", "Administration"),
-    "completion": ("completion", "Administration"),
-    "pki": ("pki", "Administration"),
-    "manager": ("daemons", "Daemons"),
-    "apiserver": ("daemons", "Daemons"),
-    "operator": ("daemons", "Daemons"),
-    "agent": ("daemons", "Daemons"),
+    # verb: (module, heading in the help)
+    "apply": ("swarmkeep.cli.apply", "Objects"),
+    "get": ("swarmkeep.cli.get", "Objects"),
+    "describe": ("swarmkeep.cli.describe", "Objects"),
+    "watch": ("swarmkeep.cli.watch", "Objects"),
+    "delete": ("swarmkeep.cli.delete", "Objects"),
+    "diff": ("swarmkeep.cli.diff", "Objects"),
+    "explain": ("swarmkeep.cli.explain", "Objects"),
+    "wait": ("swarmkeep.cli.wait", "Objects"),
+    "version": ("swarmkeep.cli.version", "Administration"),
+    "completion": ("swarmkeep.cli.completion", "Administration"),
+    "pki": ("swarmkeep.cli.pki", "Administration"),
+    "manager": ("swarmkeep.daemons", "Daemons"),
+    "apiserver": ("swarmkeep.daemons", "Daemons"),
+    "operator": ("swarmkeep.daemons", "Daemons"),
+    "agent": ("swarmkeep.daemons", "Daemons"),
 }
 
 _HELP = {"help_option_names": ["-h", "--help"]}
@@ -54,7 +54,7 @@ def build_app(verbs: Sequence[str]) -> typer.Typer:
     app.callback()(_before_any_verb)
     for verb in verbs:
         module_name, panel = VERBS[verb]
-        module = importlib.import_module(f"swarmkeep.cli.{module_name}")
+        module = importlib.import_module(module_name)
         if isinstance(group := getattr(module, "app", None), typer.Typer):
             app.add_typer(group, name=verb, rich_help_panel=panel)
         else:

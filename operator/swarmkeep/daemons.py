@@ -1,4 +1,8 @@
-"""`swarmkeep apiserver|operator|agent|manager`: starts the daemons from their settings file."""
+"""`swarmkeep apiserver|operator|agent|manager`: starts the daemons from their settings file.
+
+Not in swarmkeep.cli, whose verbs know the API only: this is where the doors of the house are opened. Loaded by name, by
+swarmkeep.cli.app.
+"""
 
 from __future__ import annotations
 
