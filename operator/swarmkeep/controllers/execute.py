@@ -18,7 +18,7 @@ from swarmkeep.kube.events import EventKind, EventRecorder
 from swarmkeep.model.checkpoint import DATA_FINALIZER, CheckpointPhase
 from swarmkeep.model.conditions import merge_conditions
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LABEL_POLICY, LABEL_SERVICE, WORKLOAD, Kind
+from swarmkeep.model.kinds import CHECKPOINT, LABEL_POLICY, LABEL_SERVICE, NODE, WORKLOAD, Kind
 from swarmkeep.model.wire import section
 from swarmkeep.obs import operator_metrics as metrics
 from swarmkeep.plan.actions import (
@@ -139,6 +139,8 @@ class Executor:
         obj = self._cache.get(kind, ref)
         if obj is None or (action.rarely and not self._is_time((f"{kind.name}/{ref}", action.reason))):
             return
+        if kind is NODE and action.warning:
+            metrics.NODES_LOST.inc()
         about = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": obj["metadata"]}
         self._recorder.record(
             about, EventKind.WARNING if action.warning else EventKind.NORMAL, action.reason, action.message
