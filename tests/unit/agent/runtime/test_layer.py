@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarmkeep.agent.runtime import layer
@@ -313,7 +313,7 @@ def build(folder: Path, tree: dict[str, Any]) -> None:
                 path.chmod(mode)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=TREES, after=TREES)
 def test_a_layer_that_replaces_everything_gives_the_same_tree_whatever_was_there(
     before: dict[str, Any], after: dict[str, Any]
