@@ -125,7 +125,8 @@ def etcd_member(folder: Path) -> Iterator[str]:
 class ApiServer:
     """`swarmkeep apiserver` as its own process, which can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, pki: Pki, etcd: str, name: str = "apiserver") -> None:
+    def __init__(self, folder: Path, pki: Pki, etcd: str | list[str], name: str = "apiserver") -> None:
+        endpoints = [etcd] if isinstance(etcd, str) else etcd
         self.pki = pki
         self._log = folder / f"{name}.log"
         self._config = folder / f"{name}.yaml"
@@ -142,7 +143,7 @@ class ApiServer:
                 "clientCA": str(pki.folder / "ca.crt"),
                 "metricsListen": f"127.0.0.1:{free_port()}",
             },
-            "etcd": {"endpoints": [etcd], "ca": None, "certificate": None, "key": None},
+            "etcd": {"endpoints": endpoints, "ca": None, "certificate": None, "key": None},
         }
         self._config.write_text(yaml.safe_dump(settings), "utf-8")
         self.process: Process | None = None
@@ -161,7 +162,7 @@ class ApiServer:
 
 
 @contextmanager
-def api_server(folder: Path, pki: Pki, etcd: str, name: str = "apiserver") -> Iterator[ApiServer]:
+def api_server(folder: Path, pki: Pki, etcd: str | list[str], name: str = "apiserver") -> Iterator[ApiServer]:
     """An API server that is ready."""
     server = ApiServer(folder, pki, etcd, name)
     try:

@@ -23,6 +23,7 @@ from swarmkeep.etcd.client import Client
 from swarmkeep.etcd.endpoints import TlsFiles
 from swarmkeep.obs import apiserver_metrics as metrics
 from swarmkeep.obs.exposition import serve_metrics
+from swarmkeep.obs.logs import configure_logging
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ _BACKLOG = 1024
 
 def run(config: Config) -> int:
     """Serves until SIGTERM or SIGINT; the process's exit code."""
+    configure_logging("apiserver")
     try:
         return asyncio.run(_serve(config))
     except SwarmKeepError as error:
