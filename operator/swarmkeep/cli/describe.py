@@ -103,4 +103,5 @@ async def _story(session: Session, resource: Resource, obj: dict[str, Any], show
         where = metadata.get("namespace") if resource.kind.namespaced else None
         listed = await session.client.list(EVENT, where, fields=about)
         text += stories.events(listed.items, now)
-    return text
+    # Messages come from containers, too: nothing in them may steer the terminal.
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)

@@ -119,12 +119,22 @@ async def follow_table(client: Client, question: Question, start: Table) -> Asyn
     lines = client.transport.lines(question.path, params=params, headers=_ACCEPT)
     async with aclosing(lines):
         async for line in lines:
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                raise error_of(int(event["object"].get("code") or 500), event["object"], {}, f"watch {question.path}")
-            table = _table(event["object"], columns)
+            type_, obj = _event(line, question.path)
+            table = _table(obj, columns)
             columns = table.columns
-            yield event["type"], table
+            yield type_, table
+
+
+def _event(line: bytes, path: str) -> tuple[str, dict[str, Any]]:
+    try:
+        event = json.loads(line)
+        type_, obj = str(event["type"]), event["object"]
+        code = int(obj.get("code") or 500)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Unavailable(f"watch {path}: a line makes no sense: {line[:200]!r}") from None
+    if type_ == "ERROR":
+        raise error_of(code, obj, {}, f"watch {path}")
+    return type_, obj
 
 
 def _table(body: Any, columns: tuple[Mapping[str, Any], ...]) -> Table:

@@ -132,7 +132,9 @@ class Transport:
         except TimeoutError:
             raise ApiUnavailable(f"watch {path}: nothing heard for {silence_limit_s:g}s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise ApiUnavailable(f"watch {path}: the connection broke: {error}") from error
+            raise ApiUnavailable(
+                f"watch {path}: the connection broke: {_describe(error.__cause__ or error)}"
+            ) from error
         finally:
             _abandon(response)
 
