@@ -181,7 +181,7 @@ async def test_a_server_waits_for_etcd_and_says_so(
     server = start(one_member, "a")
     server.stop()
     one_member[0].kill()
-    monkeypatch.setattr(servers, "START_S", 8)
+    monkeypatch.setattr(servers, "START_S", 15)
     with pytest.raises(AssertionError, match="waiting for etcd"):
         await asyncio.to_thread(server.start)  # it answers, but never becomes ready
     async with client_of(server, timeout_s=2) as client:
