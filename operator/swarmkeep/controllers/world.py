@@ -12,7 +12,7 @@ from typing import Any
 from swarmkeep.controllers.cache import Cache, Obj, ref_of
 from swarmkeep.controllers.leases import Leases
 from swarmkeep.errors import InvalidObject, Unavailable
-from swarmkeep.model.checkpoint import parse_checkpoint
+from swarmkeep.model.checkpoint import Reason, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
 from swarmkeep.model.policy import Policy, parse_policy
@@ -117,7 +117,9 @@ class World:
         workload = self.cache.get(WORKLOAD, Ref(ref.namespace, checkpoint.workload))
         return CheckpointView(
             checkpoint=checkpoint,
-            made_by_agent=LABEL_NODE in section(obj, "metadata", "labels"),
+            # A wish carries the label as well once it was given to a node, even if the phase could not follow.
+            made_by_agent=checkpoint.reason is not Reason.ON_DEMAND
+            and LABEL_NODE in section(obj, "metadata", "labels"),
             workload=parse_workload(workload) if workload is not None else None,
             workers=self.workers(),
             location_known=self.cache.get(LOCATION, Ref("", checkpoint.location)) is not None,

@@ -1,0 +1,180 @@
+"""The cycle: what it writes, what it does when it cannot, and that any crash in between does no harm."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarmkeep.controllers.driver import Deposed
+from swarmkeep.controllers.queue import Key
+from swarmkeep.errors import Forbidden, Unavailable
+from swarmkeep.kube.answers import FencedOff
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, POLICY, WORKLOAD
+from swarmkeep.swarm.simulated import SimulatedSwarm
+
+from ..objects import NOW, policy_object, stamp, workload_object
+from .fake_api import Crash, FakeApi
+from .rehearsal import Life
+
+READY = {"type": "Ready", "status": "True", "reason": "AgentAlive", "message": "", "lastTransitionTime": stamp(9)}
+
+
+def scene(
+    *, replicas: int = 1, versions: int = 4, keep_last: int = 2, deleted: int = 0, wish: bool = False, claim: str = "n1"
+) -> tuple[FakeApi, SimulatedSwarm]:
+    """A Swarm and an API in the middle of their lives."""
+    swarm = SimulatedSwarm("n1", "n2")
+    service = swarm.create("redis", replicas=replicas)
+    api = FakeApi()
+    api.put(POLICY, policy_object(retention={"keepLast": keep_last}))
+    api.put(LOCATION, {"metadata": {"name": "main", "generation": 1}, "spec": {"filesystem": {"path": "/x"}}})
+    for name in ("n1", "n2"):
+        said = [{"name": "main", "reachable": True, "id": "abc"}]
+        status = {"conditions": [READY], "locations": said, "swarmNodeID": swarm.node(name).id}
+        lease = {"metadata": {"name": name, "namespace": "swarmkeep-nodes"}, "spec": {"leaseDurationSeconds": 15}}
+        api.put(LEASE, lease)
+        api.put(NODE, {"metadata": {"name": name, "generation": 1}, "status": status})
+    newest = {"number": versions or 1, "takenAt": stamp(3), "specHash": "hash"}
+    api.put(WORKLOAD, workload_object(claim=claim, service_id=service.id, newestVersion=newest))
+    for number in range(1, versions + 1):
+        metadata: dict[str, Any] = {
+            "name": f"redis.1-v{number}",
+            "namespace": "default",
+            "finalizers": ["swarmkeep.dev/data"],
+            "labels": {"swarmkeep.dev/node": "n2"},
+            "creationTimestamp": stamp(100 - number),
+        }
+        if number <= deleted:
+            metadata["deletionTimestamp"] = stamp(1)
+        status = {"phase": "Stored", "version": number, "node": "n2", "location": "main", "takenAt": stamp(9)}
+        api.put(CHECKPOINT, {"metadata": metadata, "spec": {"workload": "redis.1"}, "status": status})
+    if wish:
+        metadata = {"name": "now", "namespace": "default", "creationTimestamp": stamp(1)}
+        api.put(CHECKPOINT, {"metadata": metadata, "spec": {"workload": "redis.1"}})
+    return api, swarm
+
+
+async def live(api: FakeApi, swarm: SimulatedSwarm) -> Life:
+    life = Life(api, NOW)
+    await life.know(swarm)
+    await life.settle()
+    return life
+
+
+def status(api: FakeApi, kind: Any, name: str, namespace: str = "default") -> dict[str, Any]:
+    found: dict[str, Any] = api.objects[kind.plural, Ref(namespace, name)].get("status", {})
+    return found
+
+
+async def test_everything_is_brought_in_line_and_then_left_alone() -> None:
+    api, swarm = scene(replicas=2, wish=True)
+    life = await live(api, swarm)
+    assert status(api, POLICY, "redis")["workloads"] == 2
+    assert status(api, WORKLOAD, "redis.2")["phase"] == "Pending"
+    assert status(api, CHECKPOINT, "redis.1-v1")["phase"] == "Deleting"
+    assert status(api, CHECKPOINT, "redis.1-v3")["phase"] == "Stored"
+    assert status(api, CHECKPOINT, "now") == {"phase": "Pending", "node": "n1"}
+    assert status(api, LOCATION, "main", "")["id"] == "abc"
+    before = api.writes
+    again = await live(api, swarm)
+    assert api.writes == before, "a new leader that finds all well writes nothing"
+    assert life.recorder.reasons == ["Pruned"]
+    assert again.recorder.reasons == []
+
+
+async def test_a_removed_version_carries_the_name_of_the_node_that_removes_it() -> None:
+    api, swarm = scene(deleted=1)
+    await live(api, swarm)
+    obj = api.objects["checkpoints", Ref("default", "redis.1-v1")]
+    assert obj["metadata"]["labels"]["swarmkeep.dev/node"] == obj["status"]["node"] == "n1"
+
+
+async def test_an_object_that_changed_meanwhile_is_read_and_decided_again() -> None:
+    api, swarm = scene(wish=True)
+    life = Life(api, NOW)
+    await life.know(swarm)
+    moved = workload_object(claim="n2", service_id=swarm.service("redis").id)
+    api.put(CHECKPOINT, api.objects["checkpoints", Ref("default", "now")])
+    api.put(WORKLOAD, moved)
+    key = Key(CHECKPOINT.name, Ref("default", "now"))
+    await life.driver.step(key)
+    assert "phase" not in status(api, CHECKPOINT, "now")
+    life.cache.apply(WORKLOAD, api.objects["workloads", Ref("default", "redis.1")])
+    await life.driver.step(key)
+    assert status(api, CHECKPOINT, "now")["node"] == "n2"
+
+
+@pytest.mark.parametrize(("error", "pause_s"), [(Unavailable("away"), 0.2), (Forbidden("no"), 10)])
+@pytest.mark.looptime
+async def test_what_cannot_be_written_is_tried_again(error: Any, pause_s: float) -> None:
+    api, swarm = scene()
+    life = Life(api, NOW)
+    await life.know(swarm)
+    while len(life.queue):
+        life.queue.done(await life.queue.take())
+    api.error = error
+    key = Key(POLICY.name, Ref("default", "redis"))
+    await life.driver.step(key)
+    begun = asyncio.get_running_loop().time()
+    while await life.queue.take() != key:
+        pass
+    assert asyncio.get_running_loop().time() - begun <= pause_s + 0.01
+
+
+async def test_a_deposed_leader_ends() -> None:
+    api, swarm = scene()
+    life = Life(api, NOW)
+    await life.know(swarm)
+    api.error = FencedOff("another leads")
+    with pytest.raises(Deposed, match="another leads"):
+        await life.driver.step(Key(POLICY.name, Ref("default", "redis")))
+
+
+async def test_a_bug_in_one_object_does_not_stop_the_others() -> None:
+    api, swarm = scene()
+    broken = workload_object("broken.1")
+    broken["status"]["phase"] = "NoSuchPhase"
+    api.put(WORKLOAD, broken)
+    broken["spec"]["policy"] = "other"
+    api.put(WORKLOAD, broken)
+    await live(api, swarm)
+    assert status(api, POLICY, "redis")["workloads"] == 1
+
+
+scenes = st.fixed_dictionaries(
+    {
+        "replicas": st.integers(0, 3),
+        "versions": st.integers(0, 6),
+        "keep_last": st.integers(1, 3),
+        "deleted": st.integers(0, 2),
+        "wish": st.booleans(),
+        "claim": st.sampled_from(["", "n1", "n2"]),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(scenes, st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=4))
+def test_whenever_it_dies_its_successor_comes_to_the_same_end(
+    parts: dict[str, Any], deaths: list[tuple[int, bool]]
+) -> None:
+    async def rehearse() -> None:
+        undisturbed, swarm = scene(**parts)
+        await live(undisturbed, swarm)
+        api, _ = scene(**parts)
+        for crash_at, carried_out in deaths:
+            api.writes, api.crash_at, api.carried_out = 0, crash_at, carried_out
+            try:
+                await live(api, swarm)
+            except Crash:
+                continue
+        api.crash_at = 0
+        await live(api, swarm)
+        assert api.state() == undisturbed.state()
+
+    asyncio.run(rehearse())
