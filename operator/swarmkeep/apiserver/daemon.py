@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from swarmkeep.apiserver.app import make_app
+from swarmkeep.apiserver.compaction import compact
 from swarmkeep.apiserver.crds import publish
 from swarmkeep.apiserver.drain import drain_namespaces
 from swarmkeep.apiserver.namespaces import ensure_permanent
@@ -101,6 +102,7 @@ async def _serve(config: Config) -> int:
             asyncio.create_task(services.hub.run(), name="hub"),
             asyncio.create_task(_prepare(services, documents), name="prepare"),
             asyncio.create_task(drain_namespaces(services), name="drain"),
+            asyncio.create_task(compact(etcd), name="compaction"),
         ]
         stack.push_async_callback(_cancel, tasks)
         return await _until_stopped(stop, tasks, services)

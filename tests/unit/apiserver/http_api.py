@@ -87,7 +87,7 @@ class Api:
         *,
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
-        **query: str,
+        **query: Any,
     ) -> Reply:
         raw = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         data = None if raw is None else io.BytesIO(raw)
@@ -97,13 +97,13 @@ class Api:
             decoded = json.loads(text) if response.content_type == "application/json" and text else text
             return Reply(response.status, decoded, dict(response.headers))
 
-    async def get(self, path: str, **query: str) -> Reply:
+    async def get(self, path: str, **query: Any) -> Reply:
         return await self.call("GET", path, **query)
 
-    async def create(self, path: str, body: Any, **query: str) -> Reply:
+    async def create(self, path: str, body: Any, **query: Any) -> Reply:
         return await self.call("POST", path, body, **query)
 
-    async def merge(self, path: str, body: Any, headers: Mapping[str, str] | None = None, **query: str) -> Reply:
+    async def merge(self, path: str, body: Any, headers: Mapping[str, str] | None = None, **query: Any) -> Reply:
         return await self.call("PATCH", path, body, content_type=MERGE, headers=headers, **query)
 
     async def until(self, path: str, wanted: Callable[[Reply], bool]) -> None:
@@ -113,7 +113,7 @@ class Api:
                 await asyncio.sleep(0.02)
 
     @asynccontextmanager
-    async def watch(self, path: str, **query: str) -> AsyncIterator[Watching]:
+    async def watch(self, path: str, **query: Any) -> AsyncIterator[Watching]:
         async with self.client.get(path, params={"watch": "true", **query}) as response:
             assert response.status == 200, await response.text()
             yield Watching(response)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ async def test_options_that_make_no_sense_delete_nothing(api: Api, body: object)
 @pytest.mark.parametrize("in_body", [True, False])
 async def test_a_dry_run_deletes_nothing(api: Api, in_body: bool) -> None:
     await api.create(WIDGETS, widget())
-    query = {} if in_body else {"dryRun": "All"}
+    query: dict[str, Any] = {} if in_body else {"dryRun": "All"}
     reply = await api.call("DELETE", W, {"dryRun": ["All"]} if in_body else None, **query)
     assert reply.code == 200
     assert (await api.get(W)).code == 200

@@ -191,7 +191,7 @@ async def test_a_dry_run_changes_nothing(api: Api, made: Reply) -> None:
 
 
 async def test_applying_creates_updates_and_removes(api: Api) -> None:
-    async def apply(body: dict[str, Any], manager: str = "me", **query: str) -> Reply:
+    async def apply(body: dict[str, Any], manager: str = "me", **query: Any) -> Reply:
         return await api.call("PATCH", W, body, content_type=APPLY, fieldManager=manager, **query)
 
     created = await apply(widget(code="ab"))
