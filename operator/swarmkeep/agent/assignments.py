@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import structlog
 
@@ -42,6 +43,7 @@ class Assignments:
         self._tracked = tracked
         self._wake = asyncio.Event()
         self._told: dict[Ref, str] = {}
+        self._begun: dict[Ref, datetime | None] = {}
         self._pending = self._mirror(node, CheckpointPhase.PENDING)
         self._deleting = self._mirror(node, CheckpointPhase.DELETING)
 
@@ -54,6 +56,7 @@ class Assignments:
 
     async def _loop(self) -> None:
         while True:
+            self._begun = {ref: made for ref, made in self._begun.items() if ref in self._pending.objects}
             for obj in list(self._pending.objects.values()):
                 self._take(parse_checkpoint(obj))
             for obj in list(self._deleting.objects.values()):
@@ -69,9 +72,13 @@ class Assignments:
         workload = Ref(checkpoint.ref.namespace, checkpoint.workload)
         tracked = self._tracked.get(workload)
         policy = self._desired.policy(Ref(workload.namespace, tracked.policy)) if tracked else None
+        if self._begun.get(checkpoint.ref) == checkpoint.created_at:
+            # It is under way, or done and the API has not heard of it yet.
+            return
         if tracked is None or policy is None or not self._scheduler.can_take(tracked):
             # The operator gives it to another node, or fails it, when this lasts.
             return
+        self._begun[checkpoint.ref] = checkpoint.created_at
         self._scheduler.take(tracked, policy, checkpoint.reason, checkpoint.ref.name)
 
     async def _delete(self, checkpoint: Checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -42,10 +43,7 @@ class Catalogue:
         found = await self._locations.call(location, read, LIST_LIMIT_S)
         vetoed = await self._vetoed(workload) if found else frozenset()
         return sorted(
-            (
-                Candidate(item.number, item.taken_at, item.spec_hash, item.usable and item.number not in vetoed)
-                for item in found
-            ),
+            (replace(item, usable=item.usable and item.number not in vetoed) for item in found),
             key=lambda item: item.number,
             reverse=True,
         )
@@ -67,10 +65,9 @@ class Catalogue:
 def _candidate(repository: Repository, workload: Ref, number: int) -> Candidate:
     try:
         facts = repository.manifest(str(workload), number).facts
-        return Candidate(number, parse_time(facts["takenAt"]), str(facts["specHash"]))
+        return Candidate(number, parse_time(facts["takenAt"]), str(facts["specHash"]), str(facts["serviceID"]))
     except (DataError, KeyError) as error:
         log.error(
             "a version is damaged and will not be restored", workload=str(workload), version=number, error=str(error)
         )
-        # Its spec hash is unknown; the versions beside it decide whether the specification has changed.
-        return Candidate(number, datetime.min, "", usable=False)
+        return Candidate(number, datetime.min, "", "", usable=False)

@@ -150,7 +150,13 @@ class Starts:
             while True:
                 candidates = await self._candidates(start)
                 decision = decide_start(
-                    start.policy.restore, start.end, start.spec_hash, candidates, failed, datetime.now(UTC)
+                    start.policy.restore,
+                    start.end,
+                    start.spec_hash,
+                    start.protection.service_id,
+                    candidates,
+                    failed,
+                    datetime.now(UTC),
                 )
                 match decision:
                     case Hold(message=message):

@@ -26,6 +26,7 @@ from swarmkeep.model.ident import Ref, checkpoint_name
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.wire import format_time
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.protection import SERVICE_ID
 from swarmkeep.store.repository import Repository
 
 log = structlog.get_logger(__name__)
@@ -147,6 +148,7 @@ class VersionTaker:
                 "policy": policy.ref.name,
                 "reason": str(reason),
                 "epoch": tracked.epoch,
+                "serviceID": facts.labels.get(SERVICE_ID, ""),
                 "container": dict(facts.raw),
             },
             status=common

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from swarmkeep.model.ident import Ref, node_workload_name, service_stem, slot_workload_name
 from swarmkeep.model.policy import Policy
 
+SERVICE_ID = "com.docker.swarm.service.id"
 SERVICE_NAME = "com.docker.swarm.service.name"
 TASK_NAME = "com.docker.swarm.task.name"
 TASK_ID = "com.docker.swarm.task.id"
@@ -22,6 +23,7 @@ class Protection:
 
     policy: Policy
     workload: Ref
+    service_id: str
     task_id: str
 
 
@@ -37,7 +39,8 @@ def find_protection(labels: Mapping[str, str], policies: Iterable[Policy]) -> Pr
     if policy is None:
         return None
     stem = service_stem(service, labels.get(STACK), policy.ref.namespace)
-    return Protection(policy, Ref(policy.ref.namespace, _workload_name(stem, labels)), task_id)
+    workload = Ref(policy.ref.namespace, _workload_name(stem, labels))
+    return Protection(policy, workload, labels.get(SERVICE_ID, ""), task_id)
 
 
 def selects(policy: Policy, labels: Mapping[str, str]) -> bool:

@@ -17,6 +17,7 @@ class Candidate:
     number: int
     taken_at: datetime
     spec_hash: str
+    service_id: str
     usable: bool = True
     """False when it is being deleted or is known to be damaged."""
 
@@ -62,6 +63,7 @@ def decide_start(
     rules: RestoreRules,
     end: End | None,
     spec_hash: str,
+    service_id: str,
     candidates: Sequence[Candidate],
     failed_restores: Mapping[int, int],
     now: datetime,
@@ -74,6 +76,8 @@ def decide_start(
     if not candidates:
         return Fresh("NoVersion", "no version was ever taken")
     newest = max(candidates, key=lambda candidate: candidate.number)
+    if newest.service_id != service_id:
+        return Fresh("NewService", f"version {newest.number} is of an earlier service of this name, which was removed")
     if newest.spec_hash != spec_hash:
         return Fresh(
             "SpecChanged",

@@ -14,7 +14,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def version(number: int, spec_hash: str = "a", *, age_s: float = 10, usable: bool = True) -> Candidate:
-    return Candidate(number, NOW - timedelta(seconds=age_s), spec_hash, usable)
+    return Candidate(number, NOW - timedelta(seconds=age_s), spec_hash, "service", usable)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def version(number: int, spec_hash: str = "a", *, age_s: float = 10, usable: boo
     ],
 )
 def test_fresh_always_has_a_reason(end: End, candidates: list[Candidate], expected: str) -> None:
-    decision = decide_start(RestoreRules(), end, "a", candidates, {}, NOW)
+    decision = decide_start(RestoreRules(), end, "a", "service", candidates, {}, NOW)
     assert isinstance(decision, Fresh)
     assert decision.reason == expected
     assert decision.message
@@ -45,26 +45,34 @@ def test_fresh_always_has_a_reason(end: End, candidates: list[Candidate], expect
     ],
 )
 def test_the_newest_version_is_restored_after_an_end_that_the_policy_names(end: End | None, reason: str) -> None:
-    decision = decide_start(RestoreRules(), end, "a", [version(2), version(1)], {}, NOW)
+    decision = decide_start(RestoreRules(), end, "a", "service", [version(2), version(1)], {}, NOW)
     assert decision == Restore(2, reason, "from version 2, taken 10.0 s before")
+
+
+def test_a_new_service_of_the_same_name_starts_fresh() -> None:
+    decision = decide_start(RestoreRules(), End.STOPPED, "a", "another service", [version(1)], {}, NOW)
+    assert isinstance(decision, Fresh)
+    assert decision.reason == "NewService"
 
 
 def test_an_end_that_the_policy_does_not_name_starts_fresh() -> None:
     rules = RestoreRules(after=frozenset({RestoreOn.NODE_LOSS}))
-    decision = decide_start(rules, End.CRASHED, "a", [version(1)], {}, NOW)
+    decision = decide_start(rules, End.CRASHED, "a", "service", [version(1)], {}, NOW)
     assert isinstance(decision, Fresh)
     assert decision.reason == "NotInPolicy"
 
 
 def test_a_version_that_failed_too_often_gives_way_to_the_one_before() -> None:
-    decision = decide_start(RestoreRules(attempts=2), End.NODE_LOSS, "a", [version(1), version(2)], {2: 2}, NOW)
+    decision = decide_start(
+        RestoreRules(attempts=2), End.NODE_LOSS, "a", "service", [version(1), version(2)], {2: 2}, NOW
+    )
     assert isinstance(decision, Restore)
     assert decision.version == 1
 
 
 def test_versions_older_than_the_policy_allows_do_not_count() -> None:
     rules = RestoreRules(max_age=timedelta(seconds=5), otherwise=Otherwise.HOLD)
-    decision = decide_start(rules, End.NODE_LOSS, "a", [version(1, age_s=6)], {}, NOW)
+    decision = decide_start(rules, End.NODE_LOSS, "a", "service", [version(1, age_s=6)], {}, NOW)
     assert isinstance(decision, Hold)
     assert decision.reason == "NoRestorableVersion"
 
@@ -76,6 +84,7 @@ def test_versions_older_than_the_policy_allows_do_not_count() -> None:
             st.integers(1, 30),
             st.integers(0, 500).map(lambda age: NOW - timedelta(seconds=age)),
             st.sampled_from("ab"),
+            st.just("service"),
             st.booleans(),
         ),
         max_size=8,
@@ -89,7 +98,7 @@ def test_what_is_restored_always_fits_and_nothing_newer_would(
     candidates: list[Candidate], end: End | None, failed: dict[int, int], max_age: timedelta | None
 ) -> None:
     rules = RestoreRules(max_age=max_age)
-    decision = decide_start(rules, end, "a", candidates, failed, NOW)
+    decision = decide_start(rules, end, "a", "service", candidates, failed, NOW)
     if not isinstance(decision, Restore):
         return
     chosen = next(candidate for candidate in candidates if candidate.number == decision.version)
@@ -113,7 +122,7 @@ def test_failing_every_time_ends_after_attempts_times_versions(attempts: int, co
     candidates = [version(number) for number in range(1, count + 1)]
     failed: dict[int, int] = {}
     for _ in range(attempts * count):
-        decision = decide_start(rules, End.NODE_LOSS, "a", candidates, failed, NOW)
+        decision = decide_start(rules, End.NODE_LOSS, "a", "service", candidates, failed, NOW)
         assert isinstance(decision, Restore)
         failed[decision.version] = failed.get(decision.version, 0) + 1
-    assert isinstance(decide_start(rules, End.NODE_LOSS, "a", candidates, failed, NOW), Fresh)
+    assert isinstance(decide_start(rules, End.NODE_LOSS, "a", "service", candidates, failed, NOW), Fresh)
