@@ -43,7 +43,7 @@ def run(environment: dict[str, str], tmp_path: Path) -> Run:
         ["--version"],
         [],
         ["--root", "/r", "state", "abc"],
-        ["--root", "/r", "exec", "--process", "/p p", "abc"],
+        ["--root", "/r", "exec", "--process", "/p p", "../abc"],
         ["--log", "create", "--root=/r", "events", "abc"],
         ["create", "--bundle", "/b", "../abc"],
         ["--root", "/r", "create", "--bundle", "/b", "other"],
@@ -59,6 +59,22 @@ def test_hands_everything_else_to_runc_word_for_word(
     protect()
     assert run(*words).returncode == 0
     assert calls() == [f"runc {' '.join(words)}"]
+
+
+def test_lets_an_exec_wait_for_a_version_but_not_for_a_fence(
+    run: Run, calls: Calls, protect: Protect, settings: Settings
+) -> None:
+    words = ["--root", "/r", "exec", "--process", "/p p", "abc"]
+    run(*words)
+    protect()
+    run(*words)
+    frozen = Path(settings.run_dir) / "frozen"
+    frozen.mkdir()
+    for keep in (False, True):
+        (frozen / "abc.json").write_text(json.dumps({"folder": "/x", "version": 1, "keep": keep}))
+        run(*words)
+    plain, waits = (f"runc --root /r exec{option} --process /p p abc" for option in ("", " --ignore-paused"))
+    assert calls() == [plain, waits, waits, plain]
 
 
 def test_asks_python_about_what_may_be_protected(run: Run, calls: Calls, protect: Protect, settings: Settings) -> None:
