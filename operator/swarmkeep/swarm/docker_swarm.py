@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import docker
 import requests
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 
 from swarmkeep.errors import Unavailable
 from swarmkeep.model.swarm import Service, SwarmNode, Task
@@ -52,7 +52,7 @@ class DockerSwarm:
         found: list[Task] = []
         for start in range(0, len(wanted), _SERVICES_AT_ONCE):
             part = wanted[start : start + _SERVICES_AT_ONCE]
-            found += map(read_task, await self._call(lambda client, part=part: client.tasks({"service": part})))  # type: ignore[misc]
+            found += map(read_task, await self._call(lambda client, part=part: _tasks(client, part)))  # type: ignore[misc]
         return tuple(found)
 
     async def changes(self) -> AsyncGenerator[None, None]:
@@ -121,6 +121,17 @@ class DockerSwarm:
         if (error.status_code or 0) >= 500 and "leader" in said:
             return f"the Swarm has no leader: most of its managers are away ({said})"
         return f"Docker at {self._url} refused: {said}"
+
+
+def _tasks(client: docker.APIClient, service_ids: list[str]) -> list[dict[str, Any]]:
+    """Docker refuses the whole question when one of the services is gone; then each half is asked by itself."""
+    try:
+        return list(client.tasks({"service": service_ids}))
+    except NotFound:
+        if len(service_ids) == 1:
+            return []
+    middle = len(service_ids) // 2
+    return _tasks(client, service_ids[:middle]) + _tasks(client, service_ids[middle:])
 
 
 def _follow(stream: Any, loop: asyncio.AbstractEventLoop, news: asyncio.Event, ended: asyncio.Event) -> None:
