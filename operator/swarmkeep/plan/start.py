@@ -19,7 +19,7 @@ class Candidate:
     spec_hash: str
     service_id: str
     usable: bool = True
-    """False when it is being deleted or is known to be damaged."""
+    """False when it is being deleted or is damaged; spec hash and service may be empty then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,11 @@ def decide_start(
     """
     if not candidates:
         return Fresh("NoVersion", "no version was ever taken")
-    newest = max(candidates, key=lambda candidate: candidate.number)
+    # A damaged version tells neither its service nor its spec hash: it must not pass for a change of either.
+    known = [candidate for candidate in candidates if candidate.spec_hash]
+    if not known:
+        return _nothing_restorable(rules, len(candidates))
+    newest = max(known, key=lambda candidate: candidate.number)
     if newest.service_id != service_id:
         return Fresh("NewService", f"version {newest.number} is of an earlier service of this name, which was removed")
     if newest.spec_hash != spec_hash:
@@ -100,9 +104,11 @@ def decide_start(
         chosen = max(fitting, key=lambda candidate: candidate.number)
         age = (now - chosen.taken_at).total_seconds()
         return Restore(chosen.number, str(wanted), f"from version {chosen.number}, taken {age:.1f} s before")
-    message = (
-        f"none of {len(candidates)} versions can be restored: each is damaged, too old or failed {rules.attempts} times"
-    )
+    return _nothing_restorable(rules, len(candidates))
+
+
+def _nothing_restorable(rules: RestoreRules, count: int) -> Fresh | Hold:
+    message = f"none of {count} versions can be restored: each is damaged, too old or failed {rules.attempts} times"
     if rules.otherwise is Otherwise.HOLD:
         return Hold("NoRestorableVersion", message)
     return Fresh("NoRestorableVersion", message)

@@ -55,6 +55,16 @@ def test_a_new_service_of_the_same_name_starts_fresh() -> None:
     assert decision.reason == "NewService"
 
 
+def test_a_damaged_newest_version_gives_way_to_the_one_before_and_is_no_change_of_anything() -> None:
+    damaged = Candidate(2, NOW, "", "", usable=False)
+    decision = decide_start(RestoreRules(), End.NODE_LOSS, "a", "service", [version(1), damaged], {}, NOW)
+    assert isinstance(decision, Restore)
+    assert decision.version == 1
+    alone = decide_start(RestoreRules(), End.NODE_LOSS, "a", "service", [damaged], {}, NOW)
+    assert isinstance(alone, Fresh)
+    assert alone.reason == "NoRestorableVersion"
+
+
 def test_an_end_that_the_policy_does_not_name_starts_fresh() -> None:
     rules = RestoreRules(after=frozenset({RestoreOn.NODE_LOSS}))
     decision = decide_start(rules, End.CRASHED, "a", "service", [version(1)], {}, NOW)
