@@ -1,0 +1,105 @@
+"""Turns the chunks of a folder's files into packs and a page table, storing only pages that are not stored yet."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+
+from swarmkeep.store.base_version import BaseVersion
+from swarmkeep.store.blob import BlobStore
+from swarmkeep.store.keys import pack_key, pack_name
+from swarmkeep.store.layout import CHUNK_BYTES
+from swarmkeep.store.pack import PAGE_HASH_BYTES, PackBuilder, PackInfo
+from swarmkeep.store.page_table import PAGE_BYTES, PageTable, PageTableBuilder, Refs
+
+MAX_REMEMBERED_PAGES = 400_000
+"""Of the pages that one version adds, so many are remembered in order to store the same page once only (60 MB)."""
+
+_WORDS = PAGE_BYTES // 8
+
+
+class VersionWriter:
+    """Takes the files of one version chunk by chunk. Memory: a pack, the page table, the remembered pages."""
+
+    def __init__(self, blobs: BlobStore, workload: str, attempt: str, base: BaseVersion | None) -> None:
+        self._blobs = blobs
+        self._workload = workload
+        self._attempt = attempt
+        self._base = base
+        self._base_packs = base.packs if base else ()
+        self._table = PageTableBuilder()
+        self._chunk_hashes: list[bytes] = []
+        self._builder = PackBuilder()
+        self._new_packs: list[PackInfo] = []
+        self._new_pages: dict[bytes, int] = {}
+        self.new_bytes = 0
+        """Length of all packs written by now."""
+
+    def zeros(self, pages: int) -> None:
+        """The next `pages` pages of the current file are zeros."""
+        self._table.append_zeros(pages)
+
+    def chunk(self, path: bytes, number: int, size: int, pages: memoryview) -> None:
+        """The next chunk of the file `path` of `size` bytes, with zeros up to the end of its last page.
+
+        Raises StorageFull, Unavailable, HostError.
+        """
+        words = np.frombuffer(pages, np.uint64).reshape(-1, _WORDS)
+        if not words[0, 0] and not words.any():
+            self._table.append_zeros(len(words))
+            return
+        digest = blake3(pages[: size - number * CHUNK_BYTES]).digest()
+        self._chunk_hashes.append(digest)
+        known = self._base.chunk(path, number, size, digest) if self._base else None
+        self._table.append(self._pages(pages, words) if known is None else known)
+
+    def finish(self) -> tuple[tuple[PackInfo, ...], PageTable, bytes]:
+        """Writes what is left: the packs that the version needs, its page table and its chunk hashes."""
+        self._close_pack()
+        used = self._table.used_packs()
+        packs = [*self._base_packs, *self._new_packs]
+        return tuple(packs[pack] for pack in used), self._table.build(used), b"".join(self._chunk_hashes)
+
+    def discard(self) -> None:
+        """Removes the packs that were written. Raises Unavailable, HostError; then `sweep` finds them."""
+        # One more than are known: a put that failed may have left its pack.
+        for number in range(len(self._new_packs) + 1):
+            self._blobs.delete(pack_key(self._workload, pack_name(self._attempt, number)))
+
+    def _pages(self, pages: memoryview, words: npt.NDArray[np.uint64]) -> Refs:
+        refs = np.zeros(len(words), np.uint64)
+        is_zero = words[:, 0] == 0
+        is_zero[is_zero] = ~words[is_zero].any(axis=1)
+        stored = np.flatnonzero(~is_zero)
+        digests = [
+            blake3(pages[start : start + PAGE_BYTES]).digest(PAGE_HASH_BYTES)
+            for start in (stored * PAGE_BYTES).tolist()
+        ]
+        if self._base:
+            refs[stored] = self._base.index.find(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2))
+        for page, digest in zip(stored.tolist(), digests, strict=True):
+            if not refs[page]:
+                refs[page] = self._new_page(pages[page * PAGE_BYTES : (page + 1) * PAGE_BYTES], digest)
+        return refs
+
+    def _new_page(self, page: memoryview, digest: bytes) -> int:
+        known = self._new_pages.get(digest)
+        if known is not None:
+            return known
+        if self._builder.is_full:
+            self._close_pack()
+        ref = (len(self._base_packs) + len(self._new_packs) + 1) << 32 | self._builder.pages
+        self._builder.add(page, digest)
+        if len(self._new_pages) < MAX_REMEMBERED_PAGES:
+            self._new_pages[digest] = ref
+        return ref
+
+    def _close_pack(self) -> None:
+        if not self._builder.pages:
+            return
+        info, parts = self._builder.finish(pack_name(self._attempt, len(self._new_packs)))
+        self._builder = PackBuilder()
+        self._blobs.put(pack_key(self._workload, info.name), parts)
+        self._new_packs.append(info)
+        self.new_bytes += info.size
