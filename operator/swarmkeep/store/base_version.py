@@ -9,8 +9,8 @@ import numpy as np
 from swarmkeep.errors import DataError, NotFound
 from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.keys import pack_key
-from swarmkeep.store.layout import CHUNK_PAGES, Layout, whole_pages
-from swarmkeep.store.manifest import HASH_BYTES, Manifest
+from swarmkeep.store.layout import Layout
+from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.pack import PackInfo, read_page_hashes
 from swarmkeep.store.page_index import Hashes, PageIndex
 from swarmkeep.store.page_table import Refs
@@ -22,31 +22,40 @@ class BaseVersion:
 
     def __init__(self, manifest: Manifest, usable: list[bool], index: PageIndex) -> None:
         self.packs = manifest.packs
+        self.chunks = manifest.chunks
         self.index = index
-        self._manifest = manifest
-        self._layout = Layout(manifest.entries)
-        self._files = {entry.path: number for number, entry in enumerate(self._layout.files)}
-        self._chunks = self._layout.stored_chunks(manifest.table, len(manifest.chunk_hashes) // HASH_BYTES)
+        self._table = manifest.table
+        self._by_hash = {digest: number for number, digest in enumerate(manifest.chunks.hashes)}
+        layout = Layout(manifest.entries)
+        self._files = {
+            entry.path: begin for entry, begin in zip(layout.files, layout.begins[:-1].tolist(), strict=True)
+        }
+        self._by_ref = np.argsort(manifest.table.refs, kind="stable")
+        self._sorted_refs = manifest.table.refs[self._by_ref]
         # References count packs from 1; 0 is for zeros, which are always at hand.
         self._usable = np.array([True, *usable])
 
-    def chunk(self, path: bytes, number: int, size: int, digest: bytes) -> Refs | None:
-        """References to a chunk's pages, if that file of `size` bytes had the same chunk there and it may be used."""
-        file = self._files.get(path)
-        if file is None:
+    def begin(self, path: bytes) -> int | None:
+        """Where the file of that path begins in the stream, in pages."""
+        return self._files.get(path)
+
+    def find_chunk(self, digest: bytes, pages: int) -> tuple[Refs, int] | None:
+        """References to the pages of the chunk with that hash, if they may be used, and where it ends in the stream."""
+        number = self._by_hash.get(digest)
+        if number is None or self.chunks.pages[number] != pages:
             return None
-        start = number * CHUNK_PAGES
-        count = min(CHUNK_PAGES, whole_pages(size) - start)
-        if start + count > whole_pages(self._layout.files[file].size):
+        start = self.chunks.starts[number]
+        refs = self._table.expand(start, pages)
+        return (refs, start + pages) if self._usable[refs >> np.uint64(32)].all() else None
+
+    def position(self, ref: int) -> int | None:
+        """Where in the stream a page with that reference is."""
+        place = int(np.searchsorted(self._sorted_refs, np.uint64(ref), "right")) - 1
+        if place < 0:
             return None
-        chunk = self._layout.chunk_number(file, number)
-        place = int(np.searchsorted(self._chunks, chunk))
-        if place == len(self._chunks) or self._chunks[place] != chunk:
-            return None
-        if self._manifest.chunk_hashes[place * HASH_BYTES : (place + 1) * HASH_BYTES] != digest:
-            return None
-        refs = self._manifest.table.expand(int(self._layout.begins[file]) + start, count)
-        return refs if self._usable[refs >> np.uint64(32)].all() else None
+        run = self._by_ref[place]
+        within = ref - int(self._table.refs[run])
+        return int(self._table.starts[run]) + within if within < self._table.counts[run] else None
 
 
 def open_base(blobs: BlobStore, manifest: Manifest, sizes: dict[str, int]) -> BaseVersion:

@@ -12,7 +12,9 @@ _LEVEL = 1
 
 def compress(content: bytes | bytearray | memoryview) -> bytes:
     """One zstd frame that says how long its content is."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(content)
+    compressed = zstandard.ZstdCompressor(level=_LEVEL).compress(content)
+    # A copy, because what zstd returns stands in a block of memory as large as the input.
+    return bytes(memoryview(compressed))
 
 
 def decompress(stored: bytes | bytearray | memoryview, length: int, what: str) -> bytes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from swarmkeep.errors import HostError, NotFound
+from swarmkeep.store.chunks import MAX_CHUNK_BYTES
 from swarmkeep.store.deadline import Deadline
 from swarmkeep.store.entry import FILE_TYPE_BITS, ROOT, Entry, EntryType
-from swarmkeep.store.layout import CHUNK_BYTES, CHUNK_PAGES, whole_pages
+from swarmkeep.store.layout import whole_pages
 from swarmkeep.store.names import name_to_text
 from swarmkeep.store.os_errors import on_this_node
 from swarmkeep.store.page_table import PAGE_BYTES
@@ -24,11 +24,17 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 class Sink(Protocol):
     """Takes the contents of files, one file after the other, each from its beginning to its end."""
 
+    def begin_file(self, path: bytes) -> None:
+        """From now on pages are of that file."""
+
+    def next_cut(self) -> int:
+        """How many pages the sink wants next, from 1 to MAX_CHUNK_PAGES."""
+
     def zeros(self, pages: int) -> None:
         """The next pages of the current file are a hole."""
 
-    def chunk(self, path: bytes, number: int, size: int, pages: memoryview) -> None:
-        """The next chunk of the file of `size` bytes, with zeros up to the end of its last page; changes afterwards."""
+    def chunk(self, pages: memoryview) -> None:
+        """The next pages of the current file; beyond its end there are zeros. They change afterwards."""
 
 
 class FolderReader:
@@ -39,7 +45,7 @@ class FolderReader:
         self._sink = sink
         self._deadline = deadline
         self._first_names: dict[tuple[int, int], bytes] = {}
-        self._buffer = bytearray(CHUNK_BYTES)
+        self._buffer = bytearray(MAX_CHUNK_BYTES)
 
     def read(self) -> tuple[Entry, ...]:
         """Gives all files to the sink and returns the entries in the same order, the folder itself first.
@@ -97,24 +103,32 @@ class FolderReader:
         pages = whole_pages(size)
         descriptor = os.open(location, _OPEN)
         try:
+            self._sink.begin_file(path)
             done = 0
-            for number in _allocated_chunks(descriptor, size):
+            while done < pages:
                 self._deadline.check()
-                start = number * CHUNK_PAGES
+                start = min(pages, _next_data(descriptor, done * PAGE_BYTES, size) // PAGE_BYTES)
                 self._sink.zeros(start - done)
-                wanted = min(CHUNK_BYTES, size - start * PAGE_BYTES)
-                view = memoryview(self._buffer)[:wanted]
-                if _fill(descriptor, view, start * PAGE_BYTES) != wanted:
-                    raise self._changed(path)
-                done = min(start + CHUNK_PAGES, pages)
-                self._buffer[wanted : (done - start) * PAGE_BYTES] = bytes(-wanted % PAGE_BYTES)
-                self._sink.chunk(path, number, size, memoryview(self._buffer)[: (done - start) * PAGE_BYTES])
-            self._sink.zeros(pages - done)
+                done = min(pages, start + self._sink.next_cut())
+                if done > start:
+                    self._fill(path, descriptor, start * PAGE_BYTES, min(size, done * PAGE_BYTES))
+                    self._sink.chunk(memoryview(self._buffer)[: (done - start) * PAGE_BYTES])
             found = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         if (found.st_ino, found.st_size, found.st_mtime_ns) != (expected.st_ino, size, expected.st_mtime_ns):
             raise self._changed(path)
+
+    def _fill(self, path: bytes, descriptor: int, start: int, end: int) -> None:
+        """Reads a part of a file into the buffer, and zeros up to the end of the page."""
+        view = memoryview(self._buffer)
+        filled = 0
+        while filled < end - start:
+            count = os.preadv(descriptor, [view[filled : end - start]], start + filled)
+            if count == 0:
+                raise self._changed(path)
+            filled += count
+        self._buffer[filled : filled + -filled % PAGE_BYTES] = bytes(-filled % PAGE_BYTES)
 
     def _location(self, path: bytes) -> bytes:
         return self._folder if path == ROOT else self._folder + b"/" + path
@@ -123,32 +137,17 @@ class FolderReader:
         return HostError(f"{name_to_text(self._location(path))} was changed while it was being stored")
 
 
-def _allocated_chunks(descriptor: int, size: int) -> Iterator[int]:
-    """The numbers of the chunks in which the file system says that there is something, ascending."""
-    done = 0
-    while done * CHUNK_BYTES < size:
-        try:
-            start = os.lseek(descriptor, done * CHUNK_BYTES, os.SEEK_DATA)
-            end = min(size, os.lseek(descriptor, start, os.SEEK_HOLE))
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-            start, end = done * CHUNK_BYTES, size
-        first = max(done, start // CHUNK_BYTES)
-        done = -(-end // CHUNK_BYTES)
-        yield from range(first, done)
-
-
-def _fill(descriptor: int, view: memoryview, offset: int) -> int:
-    filled = 0
-    while filled < len(view):
-        count = os.preadv(descriptor, [view[filled:]], offset + filled)
-        if count == 0:
-            break
-        filled += count
-    return filled
+def _next_data(descriptor: int, offset: int, size: int) -> int:
+    """Where after `offset` the file system says that there is something; `size` when there is nothing more."""
+    try:
+        # The file system's blocks may be smaller than our pages.
+        return max(offset, os.lseek(descriptor, offset, os.SEEK_DATA))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size + PAGE_BYTES
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):
+            return offset
+        raise
 
 
 def _xattrs(location: bytes) -> tuple[tuple[bytes, bytes], ...]:

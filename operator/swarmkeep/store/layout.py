@@ -11,10 +11,6 @@ from swarmkeep.errors import CorruptData
 from swarmkeep.store.entry import Entry, EntryType
 from swarmkeep.store.page_table import MAX_PAGES, PAGE_BYTES, Integers, PageTable, Refs
 
-CHUNK_PAGES = 256
-"""A file is compared with its base in chunks of so many pages (1 MiB), counted from its beginning."""
-CHUNK_BYTES = CHUNK_PAGES * PAGE_BYTES
-
 
 def whole_pages(size: int) -> int:
     """How many pages a file of `size` bytes fills."""
@@ -44,7 +40,6 @@ class Layout:
             raise CorruptData(f"files of {sum(pages)} pages are more than a version can have")
         self.begins: Integers = np.cumsum([0, *pages], dtype=np.int64)
         """The first page of each file in the stream, and the end of the last."""
-        self._chunk_begins: Integers = np.cumsum([0, *(-(-count // CHUNK_PAGES) for count in pages)], dtype=np.int64)
 
     @property
     def pages(self) -> int:
@@ -58,28 +53,6 @@ class Layout:
         which, files, starts, ends = split_ranges(lows, lows + table.counts[stored], self.begins)
         refs = table.refs[stored][which] + (starts - lows[which]).astype(np.uint64)
         return Pieces(starts, ends - starts, refs, files)
-
-    def chunk_number(self, file: int, chunk: int) -> int:
-        """The number of a file's chunk among all chunks of the version."""
-        return int(self._chunk_begins[file]) + chunk
-
-    def stored_chunks(self, table: PageTable, expected: int) -> Integers:
-        """The numbers of the chunks that are not all zeros, ascending.
-
-        Raises CorruptData unless there are `expected`.
-        """
-        pieces = self.pieces(table)
-        within = pieces.starts - self.begins[pieces.files]
-        bases = self._chunk_begins[pieces.files]
-        firsts = bases + within // CHUNK_PAGES
-        lasts = bases + (within + pieces.counts - 1) // CHUNK_PAGES
-        # Pieces are in the order of the stream, so two can only share the chunk where one ends and the next begins.
-        shared = np.flatnonzero(firsts[1:] == lasts[:-1]) + 1
-        firsts[shared] += 1
-        lengths = lasts - firsts + 1
-        if int(lengths.sum()) != expected:
-            raise CorruptData(f"{expected} chunks have a hash where {int(lengths.sum())} have bytes")
-        return np.repeat(firsts - (np.cumsum(lengths) - lengths), lengths) + np.arange(expected, dtype=np.int64)
 
 
 def split_ranges(lows: Integers, highs: Integers, bounds: Integers) -> tuple[Integers, Integers, Integers, Integers]:

@@ -16,6 +16,7 @@ from typing import Any
 from blake3 import blake3
 
 from swarmkeep.errors import CorruptData, InvalidObject, NewerFormat
+from swarmkeep.store.chunks import Chunks, decode_chunks, encode_chunks
 from swarmkeep.store.compression import compress, decompress
 from swarmkeep.store.entry import Entry, check_tree, entry_from_json, entry_to_json
 from swarmkeep.store.keys import check_attempt, check_pack_name
@@ -25,14 +26,14 @@ from swarmkeep.store.page_table import PageTable, decode_table, encode_table
 
 MAX_MANIFEST_BYTES = 256 << 20
 """No manifest is longer, and no section of one after decompression."""
-HASH_BYTES = 32
 
+_HASH_BYTES = 32
 _MAGIC = b"SWKEEPMF"
 _FORMAT = 1
 _SECTIONS = 4
 _START = struct.Struct("<8sHH")
 _SECTION = struct.Struct("<II32s")
-_HEADER_BYTES = _START.size + _SECTIONS * _SECTION.size + HASH_BYTES
+_HEADER_BYTES = _START.size + _SECTIONS * _SECTION.size + _HASH_BYTES
 _HEAD_FIELDS = frozenset({"workload", "version", "takenAt", "attempt", "packs", "newBytes", "facts"})
 _PACK_FIELDS = frozenset({"name", "bytes", "frames", "pages", "frameTable", "pageHashes"})
 
@@ -56,8 +57,7 @@ class Manifest:
     entries: tuple[Entry, ...]
     """The folder itself first, every folder before what is in it."""
     table: PageTable
-    chunk_hashes: bytes
-    """HASH_BYTES for each chunk of a file that is not all zeros, in the order of the stream."""
+    chunks: Chunks
     manifest_bytes: int = 0
     """Length of the manifest itself in storage."""
 
@@ -89,7 +89,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         raw = [_json_bytes(head), _json_bytes([entry_to_json(entry) for entry in manifest.entries])]
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidObject(f"facts of {what} are no JSON: {error}") from error
-    raw += [encode_table(manifest.table), manifest.chunk_hashes]
+    raw += [encode_table(manifest.table), encode_chunks(manifest.chunks)]
     if any(len(section) > MAX_MANIFEST_BYTES // 2 for section in raw):
         raise InvalidObject(f"{what} has too many files or pages for a manifest")
     stored = [compress(section) for section in raw]
@@ -106,9 +106,9 @@ def decode_manifest(content: bytes, workload: str, version: int) -> Manifest:
     Raises CorruptData when anything about it is wrong, another version's manifest in its place included; NewerFormat.
     """
     what = f"manifest of {workload} version {version}"
-    head, tree, table, chunk_hashes = _sections(content, what)
+    head, tree, table, chunks = _sections(content, what)
     try:
-        manifest = _assemble(_read_json(head), _read_json(tree), table, chunk_hashes, len(content))
+        manifest = _assemble(_read_json(head), _read_json(tree), table, chunks, len(content))
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, InvalidObject) as error:
         raise CorruptData(f"{what} has fields that make no sense: {error!r}") from error
     if (manifest.workload, manifest.version) != (workload, version):
@@ -126,7 +126,7 @@ def _sections(content: bytes, what: str) -> list[bytes]:
         raise NewerFormat(
             f"{what} has format {format_version}; this SwarmKeep reads up to {_FORMAT}: upgrade this node"
         )
-    start = content[: _HEADER_BYTES - HASH_BYTES]
+    start = content[: _HEADER_BYTES - _HASH_BYTES]
     if format_version != _FORMAT or flags or blake3(start).digest() != content[len(start) : _HEADER_BYTES]:
         raise CorruptData(f"{what} has a damaged header")
     found = []
@@ -145,7 +145,7 @@ def _sections(content: bytes, what: str) -> list[bytes]:
     return found
 
 
-def _assemble(head: Any, tree: Any, table: bytes, chunk_hashes: bytes, manifest_bytes: int) -> Manifest:
+def _assemble(head: Any, tree: Any, table: bytes, chunks: bytes, manifest_bytes: int) -> Manifest:
     if not isinstance(head, dict) or head.keys() != _HEAD_FIELDS or not isinstance(tree, list):
         raise ValueError("unknown or missing fields")
     if not isinstance(head["packs"], list) or not isinstance(head["facts"], dict):
@@ -157,8 +157,8 @@ def _assemble(head: Any, tree: Any, table: bytes, chunk_hashes: bytes, manifest_
     check_tree(entries)
     packs = tuple(map(_pack_from_json, head["packs"]))
     check_packs(packs)
-    layout = Layout(entries)
-    manifest = Manifest(
+    pages = Layout(entries).pages
+    return Manifest(
         workload=_typed(head["workload"], str),
         version=_typed(head["version"], int),
         taken_at=taken_at,
@@ -167,15 +167,10 @@ def _assemble(head: Any, tree: Any, table: bytes, chunk_hashes: bytes, manifest_
         new_bytes=_typed(head["newBytes"], int),
         facts=head["facts"],
         entries=entries,
-        table=decode_table(table, layout.pages, [pack.pages for pack in packs]),
-        chunk_hashes=chunk_hashes,
+        table=decode_table(table, pages, [pack.pages for pack in packs]),
+        chunks=decode_chunks(chunks, pages),
         manifest_bytes=manifest_bytes,
     )
-    hashes, odd = divmod(len(chunk_hashes), HASH_BYTES)
-    if odd:
-        raise ValueError("half a hash")
-    layout.stored_chunks(manifest.table, hashes)
-    return manifest
 
 
 def _pack_to_json(pack: PackInfo) -> dict[str, Any]:

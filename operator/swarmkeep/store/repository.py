@@ -107,7 +107,7 @@ class Repository:
             raise
         try:
             entries = FolderReader(source, writer, deadline).read()
-            packs, table, chunk_hashes = writer.finish()
+            packs, table, chunks = writer.finish()
             manifest = Manifest(
                 workload=workload,
                 version=version,
@@ -118,7 +118,7 @@ class Repository:
                 facts=facts,
                 entries=entries,
                 table=table,
-                chunk_hashes=chunk_hashes,
+                chunks=chunks,
             )
             content = encode_manifest(manifest)
             # The mount may have gone while the packs were written.

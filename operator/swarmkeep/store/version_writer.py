@@ -8,8 +8,8 @@ from blake3 import blake3
 
 from swarmkeep.store.base_version import BaseVersion
 from swarmkeep.store.blob import BlobStore
+from swarmkeep.store.chunks import MAX_CHUNK_PAGES, Chunks, ChunksBuilder
 from swarmkeep.store.keys import pack_key, pack_name
-from swarmkeep.store.layout import CHUNK_BYTES
 from swarmkeep.store.pack import PAGE_HASH_BYTES, PackBuilder, PackInfo
 from swarmkeep.store.page_table import PAGE_BYTES, PageTable, PageTableBuilder, Refs
 
@@ -29,37 +29,53 @@ class VersionWriter:
         self._base = base
         self._base_packs = base.packs if base else ()
         self._table = PageTableBuilder()
-        self._chunk_hashes: list[bytes] = []
+        self._chunks = ChunksBuilder()
+        self._position: int | None = None
         self._builder = PackBuilder()
         self._new_packs: list[PackInfo] = []
         self._new_pages: dict[bytes, int] = {}
         self.new_bytes = 0
         """Length of all packs written by now."""
 
-    def zeros(self, pages: int) -> None:
-        """The next `pages` pages of the current file are zeros."""
-        self._table.append_zeros(pages)
+    def begin_file(self, path: bytes) -> None:
+        """From now on pages are of that file."""
+        self._position = self._base.begin(path) if self._base else None
 
-    def chunk(self, path: bytes, number: int, size: int, pages: memoryview) -> None:
-        """The next chunk of the file `path` of `size` bytes, with zeros up to the end of its last page.
+    def next_cut(self) -> int:
+        """How many pages `chunk` should get next: such that it may be a chunk of the base."""
+        if self._base is None or self._position is None:
+            return MAX_CHUNK_PAGES
+        return self._base.chunks.next_cut(self._position)
+
+    def zeros(self, pages: int) -> None:
+        """The next pages of the current file are zeros."""
+        self._table.append_zeros(pages)
+        self._advance(pages)
+
+    def chunk(self, pages: memoryview) -> None:
+        """The next pages of the current file; beyond its end there are zeros.
 
         Raises StorageFull, Unavailable, HostError.
         """
         words = np.frombuffer(pages, np.uint64).reshape(-1, _WORDS)
         if not words[0, 0] and not words.any():
-            self._table.append_zeros(len(words))
+            self.zeros(len(words))
             return
-        digest = blake3(pages[: size - number * CHUNK_BYTES]).digest()
-        self._chunk_hashes.append(digest)
-        known = self._base.chunk(path, number, size, digest) if self._base else None
-        self._table.append(self._pages(pages, words) if known is None else known)
+        digest = blake3(pages).digest()
+        self._chunks.append(self._table.pages, len(words), digest)
+        known = self._base.find_chunk(digest, len(words)) if self._base else None
+        if known is None:
+            self._table.append(self._pages(pages, words))
+        else:
+            refs, self._position = known
+            self._table.append(refs)
 
-    def finish(self) -> tuple[tuple[PackInfo, ...], PageTable, bytes]:
-        """Writes what is left: the packs that the version needs, its page table and its chunk hashes."""
+    def finish(self) -> tuple[tuple[PackInfo, ...], PageTable, Chunks]:
+        """Writes what is left: the packs that the version needs, its page table and its chunks."""
         self._close_pack()
         used = self._table.used_packs()
         packs = [*self._base_packs, *self._new_packs]
-        return tuple(packs[pack] for pack in used), self._table.build(used), b"".join(self._chunk_hashes)
+        return tuple(packs[pack] for pack in used), self._table.build(used), self._chunks.build()
 
     def discard(self) -> None:
         """Removes the packs that were written. Raises Unavailable, HostError; then `sweep` finds them."""
@@ -76,12 +92,21 @@ class VersionWriter:
             blake3(pages[start : start + PAGE_BYTES]).digest(PAGE_HASH_BYTES)
             for start in (stored * PAGE_BYTES).tolist()
         ]
+        self._advance(len(refs))
         if self._base:
             refs[stored] = self._base.index.find(np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2))
+            found = np.flatnonzero(refs)
+            if len(found):
+                position = self._base.position(int(refs[found[-1]]))
+                self._position = None if position is None else position + len(refs) - int(found[-1])
         for page, digest in zip(stored.tolist(), digests, strict=True):
             if not refs[page]:
                 refs[page] = self._new_page(pages[page * PAGE_BYTES : (page + 1) * PAGE_BYTES], digest)
         return refs
+
+    def _advance(self, pages: int) -> None:
+        if self._position is not None:
+            self._position += pages
 
     def _new_page(self, page: memoryview, digest: bytes) -> int:
         known = self._new_pages.get(digest)
