@@ -33,6 +33,8 @@ _HEADER = struct.Struct("<8sHHI")
 _FRAME = np.dtype([("stored", "<u4"), ("pages", "<u4"), ("hash", "V32")])
 
 Buffer = bytes | bytearray | memoryview
+Words = npt.NDArray[np.uint64]
+"""Pages as numbers: a row of 512 for each page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,13 @@ class PackInfo:
 
 
 class PackBuilder:
-    """Takes pages and makes the bytes of one pack. Holds them in memory: at most FULL_PACK_BYTES and a frame."""
+    """Takes pages and makes the bytes of one pack. Holds them in memory: little more than FULL_PACK_BYTES."""
 
     def __init__(self) -> None:
         self._parts: list[Buffer] = [_HEADER.pack(_MAGIC, _FORMAT, 0, 0)]
         self._stored = _HEADER.size
         self._frames: list[tuple[int, int, bytes]] = []
-        self._frame = bytearray(FRAME_PAGES * PAGE_BYTES)
+        self._frame = np.empty((FRAME_PAGES, PAGE_BYTES // 8), np.uint64)
         self._in_frame = 0
         self._hashes: list[bytes] = []
         self.pages = 0
@@ -79,15 +81,17 @@ class PackBuilder:
         """No more pages should go into it."""
         return self._stored >= FULL_PACK_BYTES
 
-    def add(self, page: Buffer, page_hash: bytes) -> None:
-        """Takes the next page: PAGE_BYTES and its hash."""
-        start = self._in_frame * PAGE_BYTES
-        self._frame[start : start + PAGE_BYTES] = page
-        self._hashes.append(page_hash)
-        self._in_frame += 1
-        self.pages += 1
-        if self._in_frame == FRAME_PAGES:
-            self._close_frame()
+    def add(self, pages: Words, hashes: Sequence[bytes]) -> None:
+        """Takes the next pages and the hash of each."""
+        self._hashes += hashes
+        self.pages += len(pages)
+        while len(pages):
+            count = min(len(pages), FRAME_PAGES - self._in_frame)
+            self._frame[self._in_frame : self._in_frame + count] = pages[:count]
+            self._in_frame += count
+            pages = pages[count:]
+            if self._in_frame == FRAME_PAGES:
+                self._close_frame()
 
     def finish(self, name: str) -> tuple[PackInfo, list[Buffer]]:
         """The finished pack: what the manifest has to say of it, and its bytes in parts."""
@@ -106,7 +110,7 @@ class PackBuilder:
         return info, [*self._parts, frame_table, page_hashes]
 
     def _close_frame(self) -> None:
-        stored = compress(memoryview(self._frame)[: self._in_frame * PAGE_BYTES])
+        stored = compress(self._frame[: self._in_frame].data)
         self._parts.append(stored)
         self._stored += len(stored)
         self._frames.append((len(stored), self._in_frame, blake3(stored).digest()))

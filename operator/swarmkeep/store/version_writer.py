@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from blake3 import blake3
 
 from swarmkeep.store.base_version import BaseVersion
 from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.chunks import MAX_CHUNK_PAGES, Chunks, ChunksBuilder
 from swarmkeep.store.keys import pack_key, pack_name
-from swarmkeep.store.pack import PAGE_HASH_BYTES, PackBuilder, PackInfo
+from swarmkeep.store.pack import PAGE_HASH_BYTES, PackBuilder, PackInfo, Words
 from swarmkeep.store.page_table import PAGE_BYTES, PageTable, PageTableBuilder, Refs
 
 MAX_REMEMBERED_PAGES = 400_000
@@ -33,7 +32,7 @@ class VersionWriter:
         self._position: int | None = None
         self._builder = PackBuilder()
         self._new_packs: list[PackInfo] = []
-        self._new_pages: dict[bytes, int] = {}
+        self._remembered: dict[bytes, int] = {}
         self.new_bytes = 0
         """Length of all packs written by now."""
 
@@ -83,7 +82,7 @@ class VersionWriter:
         for number in range(len(self._new_packs) + 1):
             self._blobs.delete(pack_key(self._workload, pack_name(self._attempt, number)))
 
-    def _pages(self, pages: memoryview, words: npt.NDArray[np.uint64]) -> Refs:
+    def _pages(self, pages: memoryview, words: Words) -> Refs:
         refs = np.zeros(len(words), np.uint64)
         is_zero = words[:, 0] == 0
         is_zero[is_zero] = ~words[is_zero].any(axis=1)
@@ -99,26 +98,34 @@ class VersionWriter:
             if len(found):
                 position = self._base.position(int(refs[found[-1]]))
                 self._position = None if position is None else position + len(refs) - int(found[-1])
-        for page, digest in zip(stored.tolist(), digests, strict=True):
-            if not refs[page]:
-                refs[page] = self._new_page(pages[page * PAGE_BYTES : (page + 1) * PAGE_BYTES], digest)
+        missing = np.flatnonzero(refs[stored] == 0)
+        if len(missing):
+            refs[stored[missing]] = self._new_pages(
+                words[stored[missing]], [digests[place] for place in missing.tolist()]
+            )
         return refs
 
     def _advance(self, pages: int) -> None:
         if self._position is not None:
             self._position += pages
 
-    def _new_page(self, page: memoryview, digest: bytes) -> int:
-        known = self._new_pages.get(digest)
-        if known is not None:
-            return known
+    def _new_pages(self, words: Words, digests: list[bytes]) -> list[int]:
+        """Stores pages that the base does not have, equal ones once; returns their references."""
         if self._builder.is_full:
             self._close_pack()
-        ref = (len(self._base_packs) + len(self._new_packs) + 1) << 32 | self._builder.pages
-        self._builder.add(page, digest)
-        if len(self._new_pages) < MAX_REMEMBERED_PAGES:
-            self._new_pages[digest] = ref
-        return ref
+        next_ref = (len(self._base_packs) + len(self._new_packs) + 1) << 32 | self._builder.pages
+        refs: list[int] = []
+        fresh: list[int] = []
+        for place, digest in enumerate(digests):
+            ref = self._remembered.get(digest)
+            if ref is None:
+                ref = next_ref + len(fresh)
+                fresh.append(place)
+                if len(self._remembered) < MAX_REMEMBERED_PAGES:
+                    self._remembered[digest] = ref
+            refs.append(ref)
+        self._builder.add(words[fresh], [digests[place] for place in fresh])
+        return refs
 
     def _close_pack(self) -> None:
         if not self._builder.pages:
