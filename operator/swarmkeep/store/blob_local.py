@@ -231,7 +231,7 @@ def _freshen(folder: Path) -> None:
     """Makes sure that what is listed next is what there is now.
 
     An NFS client answers from a listing that may be a minute old. When it changes the folder itself, the server's
-    answer tells it whether others have changed it as well. Where that is forbidden, nobody deletes by the listing either.
+    answer tells it whether others have changed it too. Where that is forbidden, nobody deletes by the listing either.
     """
     probe = folder / f".probe-{secrets.token_hex(8)}"
     with suppress(OSError):
