@@ -22,7 +22,7 @@ from swarmkeep.store.entry import Entry, check_tree, entry_from_json, entry_to_j
 from swarmkeep.store.keys import check_attempt, check_pack_name
 from swarmkeep.store.layout import Layout
 from swarmkeep.store.pack import PackInfo, check_packs
-from swarmkeep.store.page_table import PageTable, decode_table, encode_table
+from swarmkeep.store.page_table import MAX_PAGES, PageTable, decode_table, encode_table
 
 MAX_MANIFEST_BYTES = 256 << 20
 """No manifest is longer, and no section of one after decompression."""
@@ -90,7 +90,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidObject(f"facts of {what} are no JSON: {error}") from error
     raw += [encode_table(manifest.table), encode_chunks(manifest.chunks)]
-    if any(len(section) > MAX_MANIFEST_BYTES // 2 for section in raw):
+    if manifest.table.pages > MAX_PAGES or any(len(section) > MAX_MANIFEST_BYTES // 2 for section in raw):
         raise InvalidObject(f"{what} has too many files or pages for a manifest")
     stored = [compress(section) for section in raw]
     start = _START.pack(_MAGIC, _FORMAT, 0) + b"".join(

@@ -121,6 +121,8 @@ class Repository:
                 chunks=chunks,
             )
             content = encode_manifest(manifest)
+            # What cannot be read back is never committed.
+            manifest = decode_manifest(content, workload, version)
             # The mount may have gone while the packs were written.
             self.check()
             deadline.check()
@@ -128,7 +130,7 @@ class Repository:
             self._discard(writer, workload, attempt)
             raise
         self._commit(key, content, writer, attempt)
-        return decode_manifest(content, workload, version)
+        return manifest
 
     def get(
         self,

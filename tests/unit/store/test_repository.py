@@ -22,7 +22,7 @@ from swarmkeep.errors import (
     SwarmKeepError,
     Unavailable,
 )
-from swarmkeep.store import folder_writer
+from swarmkeep.store import folder_writer, manifest
 from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
@@ -281,6 +281,16 @@ class TestPut:
         for facts in ({"x": b"bytes"}, {"x": float("nan")}):
             with pytest.raises(InvalidObject, match="no JSON"):
                 repository.put(W, 1, small, facts)
+        assert all_keys(blobs) == ["swarmkeep-location"]
+
+    def test_files_larger_than_any_version_are_refused(
+        self, repository: Repository, blobs: MemoryBlobStore, small: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(manifest, "MAX_PAGES", 3)
+
+        with pytest.raises(InvalidObject, match="too many files or pages"):
+            repository.put(W, 1, small, {})
+
         assert all_keys(blobs) == ["swarmkeep-location"]
 
     @pytest.mark.parametrize("workload", ["redis", "a/b/c", "../x", "a/..", "A/b", "a/", "/b", "a/-b", "a/b\n"])
