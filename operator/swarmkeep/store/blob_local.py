@@ -63,9 +63,12 @@ class LocalBlobStore:
         check_prefix(prefix)
         with on_storage(self.description):
             self._require_root()
+        for above in reversed(Path(prefix).parents):
+            _freshen(self._root / above)
         pending = [prefix]
         while pending:
             folder = pending.pop()
+            _freshen(self._root / folder)
             with on_storage(self.description):
                 found, below = _scan(self._root / folder, folder)
             pending += below
@@ -222,6 +225,18 @@ def _scan(folder: Path, prefix: str) -> tuple[list[BlobInfo], list[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return [], []
     return found, below
+
+
+def _freshen(folder: Path) -> None:
+    """Makes sure that what is listed next is what there is now.
+
+    An NFS client answers from a listing that may be a minute old. When it changes the folder itself, the server's
+    answer tells it whether others have changed it too. Where that is forbidden, nobody deletes by the listing either.
+    """
+    probe = folder / f".probe-{secrets.token_hex(8)}"
+    with suppress(OSError):
+        os.close(os.open(probe, _NEW_FILE, 0o600))
+        probe.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

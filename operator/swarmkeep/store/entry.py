@@ -18,7 +18,6 @@ ROOT = b"."
 _MAX_PATH_BYTES = 4095
 _MAX_SIZE = (1 << 63) - 1
 _MAX_ID = (1 << 32) - 1
-_HASH_BYTES = 32
 
 
 class EntryType(StrEnum):
@@ -64,24 +63,15 @@ class Entry:
     """Extended attributes by name, sorted."""
     size: int = 0
     """Of a file: its length in bytes, holes included."""
-    runs: tuple[tuple[int, int], ...] = ()
-    """Of a file: (offset, length) of what is stored of it, in bytes, ascending; what lies between is zeros."""
-    blake3: bytes = b""
-    """Of a file: the hash of its runs' bytes, one after the other."""
     target: bytes = b""
     """Of a symlink: its text. Of a hard link: the path of the entry that it is another name for."""
     device: tuple[int, int] = (0, 0)
     """Of a device: major and minor number."""
 
-    @property
-    def run_bytes(self) -> int:
-        """How many bytes of it are stored."""
-        return sum(length for _, length in self.runs)
-
 
 _COMMON_FIELDS = frozenset({"path", "type", "mode", "uid", "gid", "mtime", "xattrs"})
 _OWN_FIELDS: Mapping[EntryType, frozenset[str]] = {
-    EntryType.FILE: frozenset({"size", "runs", "blake3"}),
+    EntryType.FILE: frozenset({"size"}),
     EntryType.SYMLINK: frozenset({"target"}),
     EntryType.CHARACTER_DEVICE: frozenset({"device"}),
     EntryType.BLOCK_DEVICE: frozenset({"device"}),
@@ -105,8 +95,6 @@ def entry_to_json(entry: Entry) -> dict[str, Any]:
         "mtime": entry.mtime_ns,
         "xattrs": {name_to_text(name): base64.b64encode(value).decode() for name, value in entry.xattrs},
         "size": entry.size,
-        "runs": [list(run) for run in entry.runs],
-        "blake3": entry.blake3.hex(),
         "target": name_to_text(entry.target),
         "device": list(entry.device),
     }
@@ -132,15 +120,13 @@ def entry_from_json(raw: Any) -> Entry:
         mtime_ns=_whole(raw["mtime"], _MAX_SIZE, -_MAX_SIZE),
         xattrs=tuple(sorted(xattrs.items())),
         size=_whole(raw.get("size", 0), _MAX_SIZE),
-        runs=tuple((_whole(start, _MAX_SIZE), _whole(length, _MAX_SIZE)) for start, length in raw.get("runs", ())),
-        blake3=bytes.fromhex(raw.get("blake3", "")),
         target=text_to_name(raw.get("target", "")),
         device=_device(raw.get("device", (0, 0))),
     )
 
 
-def check_tree(entries: Sequence[Entry], data_bytes: int) -> None:
-    """Raises CorruptData unless `entries` make a folder whose bytes fill `data_bytes` exactly.
+def check_tree(entries: Sequence[Entry]) -> None:
+    """Raises CorruptData unless `entries` make a folder.
 
     So whoever creates them one by one in a new folder never leaves it: every parent is a folder that was created
     before, and no name appears twice.
@@ -148,7 +134,6 @@ def check_tree(entries: Sequence[Entry], data_bytes: int) -> None:
     if not entries or entries[0].path != ROOT or entries[0].type is not EntryType.FOLDER:
         raise CorruptData("a manifest begins with its folder, and this one does not")
     seen: dict[bytes, EntryType] = {}
-    expected = 0
     for entry in entries:
         name = name_to_text(entry.path)
         if seen:
@@ -166,12 +151,7 @@ def check_tree(entries: Sequence[Entry], data_bytes: int) -> None:
             raise CorruptData(f"{name} is a hard link to nothing that one can link to")
         if entry.type is EntryType.SYMLINK and (not entry.target or b"\0" in entry.target):
             raise CorruptData(f"{name} is a symbolic link without a target")
-        if entry.type is EntryType.FILE:
-            _check_runs(entry, name)
         seen[entry.path] = entry.type
-        expected += entry.run_bytes
-    if expected != data_bytes:
-        raise CorruptData(f"files take {expected} bytes where {data_bytes} are stored")
 
 
 def _check_path(path: bytes, name: str) -> None:
@@ -179,18 +159,6 @@ def _check_path(path: bytes, name: str) -> None:
         raise CorruptData(f"{name[:200]!r} is no path")
     if any(segment in (b"", b".", b"..") or len(segment) > 255 for segment in path.split(b"/")):
         raise CorruptData(f"{name[:200]!r} is no path inside a folder")
-
-
-def _check_runs(entry: Entry, name: str) -> None:
-    if len(entry.blake3) != _HASH_BYTES:
-        raise CorruptData(f"{name} has no hash")
-    end = 0
-    for start, length in entry.runs:
-        if start < end or length == 0:
-            raise CorruptData(f"{name} has runs that overlap or are empty")
-        end = start + length
-    if end > entry.size:
-        raise CorruptData(f"{name} has bytes beyond its end")
 
 
 def _whole(value: Any, most: int, least: int = 0) -> int:

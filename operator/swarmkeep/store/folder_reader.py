@@ -1,54 +1,73 @@
-"""Reads a folder for storing: a stream of its files' bytes, and the entries that say what they were."""
+"""Reads a folder for storing: its files chunk by chunk, and the entries that say what is in it."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-
-from blake3 import blake3
+from typing import Protocol
 
 from swarmkeep.errors import HostError, NotFound
+from swarmkeep.store.chunks import MAX_CHUNK_BYTES
 from swarmkeep.store.deadline import Deadline
 from swarmkeep.store.entry import FILE_TYPE_BITS, ROOT, Entry, EntryType
+from swarmkeep.store.layout import whole_pages
 from swarmkeep.store.names import name_to_text
 from swarmkeep.store.os_errors import on_this_node
+from swarmkeep.store.page_table import PAGE_BYTES
 
-PAGE_BYTES = 4096
-CHUNK_BYTES = 1 << 20
-
-_ZERO_PAGE = bytes(PAGE_BYTES)
 _TYPES = {bits: kind for kind, bits in FILE_TYPE_BITS.items()}
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Sink(Protocol):
+    """Takes the contents of files, one file after the other, each from its beginning to its end."""
+
+    def begin_file(self, path: bytes) -> None:
+        """From now on pages are of that file."""
+
+    def next_cut(self) -> int:
+        """How many pages the sink wants next, from 1 to MAX_CHUNK_PAGES."""
+
+    def zeros(self, pages: int) -> None:
+        """The next pages of the current file are a hole."""
+
+    def chunk(self, pages: memoryview) -> None:
+        """The next pages of the current file; beyond its end there are zeros. They change afterwards."""
 
 
 class FolderReader:
     """Reads one folder once. Its memory is one chunk and the list of entries, whatever the size of the files."""
 
-    def __init__(self, folder: Path, deadline: Deadline) -> None:
+    def __init__(self, folder: Path, sink: Sink, deadline: Deadline) -> None:
         self._folder = os.fsencode(folder)
+        self._sink = sink
         self._deadline = deadline
         self._first_names: dict[tuple[int, int], bytes] = {}
-        self._buffer = bytearray(CHUNK_BYTES)
-        self.entries: list[Entry] = []
-        """Complete once `chunks` is exhausted."""
+        self._buffer = bytearray(MAX_CHUNK_BYTES)
 
-    def chunks(self) -> Iterator[memoryview]:
-        """The bytes of all files in the order of `entries`, pages of zeros left out.
+    def read(self) -> tuple[Entry, ...]:
+        """Gives all files to the sink and returns the entries in the same order, the folder itself first.
 
-        A chunk is valid until the next one is asked for. Raises NotFound when the folder is not there, HostError when
-        it cannot be read or changes meanwhile, Stopped.
+        Raises NotFound when the folder is not there, HostError when it cannot be read or changes meanwhile, Stopped,
+        and what the sink raises.
         """
+        entries = []
         pending = [ROOT]
         while pending:
             path = pending.pop()
             self._deadline.check()
             with on_this_node(f"reading {name_to_text(path)}"):
-                yield from self._entry(path, pending)
+                entry = self._entry(path)
+                entries.append(entry)
+                if entry.type is EntryType.FOLDER:
+                    prefix = b"" if path == ROOT else path + b"/"
+                    # The stack gives the last one first.
+                    pending += sorted((prefix + name for name in os.listdir(self._location(path))), reverse=True)
+        return tuple(entries)
 
-    def _entry(self, path: bytes, pending: list[bytes]) -> Iterator[memoryview]:
+    def _entry(self, path: bytes) -> Entry:
         location = self._location(path)
         try:
             status = os.lstat(location)
@@ -62,63 +81,54 @@ class FolderReader:
         if kind is not EntryType.FOLDER and status.st_nlink > 1:
             first = self._first_names.setdefault((status.st_dev, status.st_ino), path)
             if first != path:
-                self.entries.append(Entry(path, EntryType.HARD_LINK, target=first))
-                return
-        runs: list[tuple[int, int]] = []
-        digest = b""
+                return Entry(path, EntryType.HARD_LINK, target=first)
         if kind is EntryType.FILE:
-            hasher = blake3()
-            for start, chunk in self._stored_parts(path, location, status):
-                hasher.update(chunk)
-                _extend(runs, start, len(chunk))
-                yield chunk
-            digest = hasher.digest()
-        elif kind is EntryType.FOLDER:
-            prefix = b"" if path == ROOT else path + b"/"
-            # The stack gives the last one first.
-            pending += sorted((prefix + name for name in os.listdir(location)), reverse=True)
+            self._read_file(path, location, status)
         is_device = kind in (EntryType.CHARACTER_DEVICE, EntryType.BLOCK_DEVICE)
-        self.entries.append(
-            Entry(
-                path=path,
-                type=kind,
-                mode=stat.S_IMODE(status.st_mode),
-                uid=status.st_uid,
-                gid=status.st_gid,
-                mtime_ns=status.st_mtime_ns,
-                xattrs=_xattrs(location),
-                size=status.st_size if kind is EntryType.FILE else 0,
-                runs=tuple(runs),
-                blake3=digest,
-                target=os.readlink(location) if kind is EntryType.SYMLINK else b"",
-                device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else (0, 0),
-            )
+        return Entry(
+            path=path,
+            type=kind,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime_ns=status.st_mtime_ns,
+            xattrs=_xattrs(location),
+            size=status.st_size if kind is EntryType.FILE else 0,
+            target=os.readlink(location) if kind is EntryType.SYMLINK else b"",
+            device=(os.major(status.st_rdev), os.minor(status.st_rdev)) if is_device else (0, 0),
         )
 
-    def _stored_parts(self, path: bytes, location: bytes, expected: os.stat_result) -> Iterator[tuple[int, memoryview]]:
-        """(offset, bytes) of whatever in the file is not a page of zeros."""
+    def _read_file(self, path: bytes, location: bytes, expected: os.stat_result) -> None:
+        size = expected.st_size
+        pages = whole_pages(size)
         descriptor = os.open(location, _OPEN)
         try:
-            view = memoryview(self._buffer)
-            for start, end in _allocated(descriptor, expected.st_size):
-                offset = start
-                while offset < end:
-                    self._deadline.check()
-                    wanted = min(CHUNK_BYTES, end - offset)
-                    if _fill(descriptor, view[:wanted], offset) != wanted:
-                        raise self._changed(path)
-                    for first, last in _not_zero(self._buffer, wanted):
-                        yield offset + first, view[first:last]
-                    offset += wanted
+            self._sink.begin_file(path)
+            done = 0
+            while done < pages:
+                self._deadline.check()
+                start = min(pages, _next_data(descriptor, done * PAGE_BYTES, size) // PAGE_BYTES)
+                self._sink.zeros(start - done)
+                done = min(pages, start + self._sink.next_cut())
+                if done > start:
+                    self._fill(path, descriptor, start * PAGE_BYTES, min(size, done * PAGE_BYTES))
+                    self._sink.chunk(memoryview(self._buffer)[: (done - start) * PAGE_BYTES])
             found = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        if (found.st_ino, found.st_size, found.st_mtime_ns) != (
-            expected.st_ino,
-            expected.st_size,
-            expected.st_mtime_ns,
-        ):
+        if (found.st_ino, found.st_size, found.st_mtime_ns) != (expected.st_ino, size, expected.st_mtime_ns):
             raise self._changed(path)
+
+    def _fill(self, path: bytes, descriptor: int, start: int, end: int) -> None:
+        """Reads a part of a file into the buffer, and zeros up to the end of the page."""
+        view = memoryview(self._buffer)
+        filled = 0
+        while filled < end - start:
+            count = os.preadv(descriptor, [view[filled : end - start]], start + filled)
+            if count == 0:
+                raise self._changed(path)
+            filled += count
+        self._buffer[filled : filled + -filled % PAGE_BYTES] = bytes(-filled % PAGE_BYTES)
 
     def _location(self, path: bytes) -> bytes:
         return self._folder if path == ROOT else self._folder + b"/" + path
@@ -127,54 +137,17 @@ class FolderReader:
         return HostError(f"{name_to_text(self._location(path))} was changed while it was being stored")
 
 
-def _allocated(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """(start, end) of what the file system says is no hole, in whole pages; the end of the file may cut the last."""
-    position = 0
-    while position < size:
-        try:
-            start = os.lseek(descriptor, position, os.SEEK_DATA)
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-            start, end = position, size
-        start = max(position, start - start % PAGE_BYTES)
-        position = min(size, end + -end % PAGE_BYTES)
-        yield start, position
-
-
-def _fill(descriptor: int, view: memoryview, offset: int) -> int:
-    filled = 0
-    while filled < len(view):
-        count = os.preadv(descriptor, [view[filled:]], offset + filled)
-        if count == 0:
-            break
-        filled += count
-    return filled
-
-
-def _not_zero(buffer: bytearray, length: int) -> Iterator[tuple[int, int]]:
-    """(first, last) of the runs of pages in `buffer[:length]` that are not all zeros."""
-    first = -1
-    for start in range(0, length, PAGE_BYTES):
-        page = buffer[start : min(start + PAGE_BYTES, length)]
-        is_zero = page == _ZERO_PAGE if len(page) == PAGE_BYTES else not any(page)
-        if is_zero and first >= 0:
-            yield first, start
-            first = -1
-        elif not is_zero and first < 0:
-            first = start
-    if first >= 0:
-        yield first, length
-
-
-def _extend(runs: list[tuple[int, int]], start: int, length: int) -> None:
-    if runs and sum(runs[-1]) == start:
-        runs[-1] = (runs[-1][0], runs[-1][1] + length)
-    else:
-        runs.append((start, length))
+def _next_data(descriptor: int, offset: int, size: int) -> int:
+    """Where after `offset` the file system says that there is something; `size` when there is nothing more."""
+    try:
+        # The file system's blocks may be smaller than our pages.
+        return max(offset, os.lseek(descriptor, offset, os.SEEK_DATA))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return size + PAGE_BYTES
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):
+            return offset
+        raise
 
 
 def _xattrs(location: bytes) -> tuple[tuple[bytes, bytes], ...]:

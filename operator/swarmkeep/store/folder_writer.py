@@ -1,88 +1,100 @@
-"""Makes a folder out of entries and a stream of bytes, checking every hash."""
+"""Makes a folder out of entries; the bytes of its files may come in any order."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
-from blake3 import blake3
-
-from swarmkeep.errors import CorruptData
 from swarmkeep.store.deadline import Deadline
 from swarmkeep.store.entry import FILE_TYPE_BITS, ROOT, Entry, EntryType
+from swarmkeep.store.layout import Layout
 from swarmkeep.store.names import name_to_text
 from swarmkeep.store.os_errors import on_this_node
 
-Source = Callable[[int], Iterator[memoryview]]
-"""Gives the next so many bytes of the stream."""
-
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_OPEN_FILES = 64
 
 
-def write_folder(folder: Path, entries: Sequence[Entry], source: Source, deadline: Deadline, *, durable: bool) -> None:
-    """Fills the empty `folder`. The entries have passed `check_tree`.
+class FolderWriter:
+    """Fills one empty folder: `create`, then `write` as often as needed, then `finish`; `close` in any case.
 
-    `durable`: everything has reached the disk when this returns. Raises CorruptData when a file does not have its hash,
-    StorageFull, HostError (owners and devices need root), Stopped.
+    The entries have passed `check_tree`, so nothing leaves the folder. All calls raise StorageFull and HostError
+    (owners and devices need root).
     """
-    base = os.fsencode(folder)
-    for entry in entries:
-        deadline.check()
-        location = _location(base, entry)
-        with on_this_node(f"writing {name_to_text(location)}"):
-            if entry.type is EntryType.FILE:
-                _write_file(location, entry, source, deadline, durable)
-            elif entry.type is EntryType.FOLDER:
-                if entry.path != ROOT:
-                    os.mkdir(location, 0o700)
-            elif entry.type is EntryType.HARD_LINK:
-                os.link(base + b"/" + entry.target, location, follow_symlinks=False)
-            elif entry.type is EntryType.SYMLINK:
-                os.symlink(entry.target, location)
-                _set_attributes(location, entry)
-            else:
-                os.mknod(location, FILE_TYPE_BITS[entry.type] | 0o600, os.makedev(*entry.device))
-                _set_attributes(location, entry)
-    # Last and from the inside out: filling a folder changes its times, and its mode may forbid to fill it.
-    for entry in reversed(entries):
-        if entry.type is EntryType.FOLDER:
-            location = _location(base, entry)
-            with on_this_node(f"writing {name_to_text(location)}"):
-                _set_attributes(location, entry)
-                if durable:
-                    _sync_folder(location)
 
+    def __init__(self, folder: Path, entries: Sequence[Entry], layout: Layout, deadline: Deadline) -> None:
+        self._base = os.fsencode(folder)
+        self._entries = entries
+        self._files = layout.files
+        self._deadline = deadline
+        self._open: OrderedDict[int, int] = OrderedDict()
 
-def _location(base: bytes, entry: Entry) -> bytes:
-    return base if entry.path == ROOT else base + b"/" + entry.path
+    def create(self) -> None:
+        """Makes everything that is no hard link, files as long as they will be and full of zeros."""
+        for entry in self._entries:
+            self._deadline.check()
+            location = self._location(entry)
+            with on_this_node(f"creating {name_to_text(location)}"):
+                if entry.type is EntryType.FILE:
+                    descriptor = os.open(location, _NEW_FILE, 0o600)
+                    try:
+                        os.truncate(descriptor, entry.size)
+                    finally:
+                        os.close(descriptor)
+                elif entry.type is EntryType.FOLDER:
+                    if entry.path != ROOT:
+                        os.mkdir(location, 0o700)
+                elif entry.type is EntryType.HARD_LINK:
+                    os.link(self._base + b"/" + entry.target, location, follow_symlinks=False)
+                elif entry.type is EntryType.SYMLINK:
+                    os.symlink(entry.target, location)
+                else:
+                    os.mknod(location, FILE_TYPE_BITS[entry.type] | 0o600, os.makedev(*entry.device))
 
+    def write(self, file: int, offset: int, content: memoryview) -> None:
+        """Writes into the layout's file of that number; what is beyond its size is left out."""
+        with on_this_node(f"writing {name_to_text(self._files[file].path)}"):
+            descriptor = self._descriptor(file)
+            end = min(offset + len(content), self._files[file].size)
+            written = offset
+            while written < end:
+                written += os.pwrite(descriptor, content[written - offset : end - offset], written)
 
-def _write_file(location: bytes, entry: Entry, source: Source, deadline: Deadline, durable: bool) -> None:
-    descriptor = os.open(location, _NEW_FILE, 0o600)
-    try:
-        os.truncate(descriptor, entry.size)
-        hasher = blake3()
-        for start, length in entry.runs:
-            offset = start
-            for chunk in source(length):
-                deadline.check()
-                hasher.update(chunk)
-                offset += _write(descriptor, chunk, offset)
-        if hasher.digest() != entry.blake3:
-            raise CorruptData(f"{name_to_text(entry.path)} does not have the bytes that were stored of it")
-        _set_attributes(location, entry)
-        if durable:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def finish(self, *, durable: bool) -> None:
+        """Gives everything its owner, mode, attributes and times; with `durable` it is on the disk afterwards."""
+        self.close()
+        # From the inside out: filling a folder changes its times, and its mode may forbid to look into it.
+        for entry in reversed(self._entries):
+            self._deadline.check()
+            location = self._location(entry)
+            with on_this_node(f"finishing {name_to_text(location)}"):
+                if entry.type is EntryType.HARD_LINK:
+                    continue
+                if durable and entry.type in (EntryType.FILE, EntryType.FOLDER):
+                    _set_attributes(location, entry)
+                    _sync(location)
+                else:
+                    _set_attributes(location, entry)
 
+    def close(self) -> None:
+        """Closes what is open."""
+        while self._open:
+            os.close(self._open.popitem()[1])
 
-def _write(descriptor: int, chunk: memoryview, offset: int) -> int:
-    written = 0
-    while written < len(chunk):
-        written += os.pwrite(descriptor, chunk[written:], offset + written)
-    return written
+    def _descriptor(self, file: int) -> int:
+        descriptor = self._open.pop(file, None)
+        if descriptor is None:
+            if len(self._open) >= _MAX_OPEN_FILES:
+                os.close(self._open.popitem(last=False)[1])
+            descriptor = os.open(self._location(self._files[file]), _OPEN_FILE)
+        self._open[file] = descriptor
+        return descriptor
+
+    def _location(self, entry: Entry) -> bytes:
+        return self._base if entry.path == ROOT else self._base + b"/" + entry.path
 
 
 def _set_attributes(location: bytes, entry: Entry) -> None:
@@ -97,8 +109,8 @@ def _set_attributes(location: bytes, entry: Entry) -> None:
     os.utime(location, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
-def _sync_folder(location: bytes) -> None:
-    descriptor = os.open(location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _sync(location: bytes) -> None:
+    descriptor = os.open(location, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -12,8 +12,10 @@ MAX_VERSION = 999_999_999
 _PART = r"[a-z0-9](?:[-a-z0-9.]{0,198}[a-z0-9])?"
 _WORKLOAD = re.compile(f"{_PART}/{_PART}", re.ASCII)
 _MANIFEST = re.compile(f"manifests/(?P<workload>{_PART}/{_PART})/(?P<version>[0-9]{{9}})", re.ASCII)
-_DATA = re.compile(f"data/(?P<workload>{_PART}/{_PART})/(?P<version>[0-9]{{9}})-(?P<attempt>[0-9a-f]{{16}})", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_PACK_NAME = re.compile(r"[0-9a-f]{16}-[0-9]{6}", re.ASCII)
+_PACK = re.compile(f"packs/(?P<workload>{_PART}/{_PART})/(?P<name>{_PACK_NAME.pattern})", re.ASCII)
+_WRITER = re.compile(f"writers/(?P<workload>{_PART}/{_PART})/(?P<attempt>{_ATTEMPT.pattern})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,12 @@ class VersionKey:
         """The key of the manifest."""
         return f"manifests/{self.workload}/{self.version:09}"
 
-    def data(self, attempt: str) -> str:
-        """The key of the bytes that one attempt to write the version wrote."""
-        return f"data/{self.workload}/{self.version:09}-{check_attempt(attempt)}"
+
+def check_workload(workload: str) -> str:
+    """Returns `workload` if it may be one; raises InvalidObject."""
+    if not _WORKLOAD.fullmatch(workload):
+        raise InvalidObject(f"{workload[:200]!r} is no workload: it has to be namespace/name, in lower case")
+    return workload
 
 
 def check_attempt(attempt: str) -> str:
@@ -50,11 +55,26 @@ def check_attempt(attempt: str) -> str:
     return attempt
 
 
-def check_workload(workload: str) -> str:
-    """Returns `workload` if it may be one; raises InvalidObject."""
-    if not _WORKLOAD.fullmatch(workload):
-        raise InvalidObject(f"{workload[:200]!r} is no workload: it has to be namespace/name, in lower case")
-    return workload
+def check_pack_name(name: str) -> str:
+    """Returns `name` if a pack may have it; raises InvalidObject."""
+    if not _PACK_NAME.fullmatch(name):
+        raise InvalidObject(f"{name!r} is no name of a pack")
+    return name
+
+
+def pack_name(attempt: str, number: int) -> str:
+    """The name of the pack that an attempt writes as its `number`th, from 0."""
+    return check_pack_name(f"{check_attempt(attempt)}-{number:06}")
+
+
+def pack_key(workload: str, name: str) -> str:
+    """The key of a pack."""
+    return f"{packs_prefix(workload)}{check_pack_name(name)}"
+
+
+def writer_key(workload: str, attempt: str) -> str:
+    """The key of the mark that an attempt leaves while it writes."""
+    return f"{writers_prefix(workload)}{check_attempt(attempt)}"
 
 
 def manifests_prefix(workload: str | None = None) -> str:
@@ -62,9 +82,14 @@ def manifests_prefix(workload: str | None = None) -> str:
     return f"manifests/{check_workload(workload)}/" if workload else "manifests/"
 
 
-def data_prefix(workload: str | None = None) -> str:
-    """Where the bytes of one workload, or of all, lie."""
-    return f"data/{check_workload(workload)}/" if workload else "data/"
+def packs_prefix(workload: str | None = None) -> str:
+    """Where the packs of one workload, or of all, lie."""
+    return f"packs/{check_workload(workload)}/" if workload else "packs/"
+
+
+def writers_prefix(workload: str | None = None) -> str:
+    """Where the marks of those who write one workload, or any, lie."""
+    return f"writers/{check_workload(workload)}/" if workload else "writers/"
 
 
 def parse_manifest_key(key: str) -> VersionKey | None:
@@ -73,9 +98,13 @@ def parse_manifest_key(key: str) -> VersionKey | None:
     return VersionKey(found["workload"], int(found["version"])) if found and int(found["version"]) else None
 
 
-def parse_data_key(key: str) -> tuple[VersionKey, str] | None:
-    """The version and attempt whose bytes have that key; None for anything else that lies there."""
-    found = _DATA.fullmatch(key)
-    if not found or not int(found["version"]):
-        return None
-    return VersionKey(found["workload"], int(found["version"])), found["attempt"]
+def parse_pack_key(key: str) -> tuple[str, str] | None:
+    """Workload and name of the pack that has that key; None for anything else that lies there."""
+    found = _PACK.fullmatch(key)
+    return (found["workload"], found["name"]) if found else None
+
+
+def parse_writer_key(key: str) -> tuple[str, str] | None:
+    """Workload and attempt of the mark that has that key; None for anything else that lies there."""
+    found = _WRITER.fullmatch(key)
+    return (found["workload"], found["attempt"]) if found else None

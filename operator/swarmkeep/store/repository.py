@@ -1,9 +1,7 @@
 """Versions of workloads in a storage location: put a folder, get a folder.
 
-Used by the agent and the operator, in threads.
-
-A version's bytes are written first, its manifest last and only if none is there. So a version exists exactly when its
-manifest does, and bytes without a manifest are garbage: `sweep` removes them once no writer can be at work on them.
+Used by the agent and the operator, in threads. A version's packs are written first, its manifest last and only if none
+is there. So a version exists exactly when its manifest does; packs that no manifest names are garbage.
 """
 
 from __future__ import annotations
@@ -17,25 +15,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
-from swarmkeep.errors import Conflict, DataError, NotFound, SwarmKeepError, Unavailable
-from swarmkeep.store.blob import BlobInfo, BlobStore
-from swarmkeep.store.blob_stream import BlobStream
+from swarmkeep.errors import Conflict, DataError, InvalidObject, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.store.base_version import BaseVersion, open_base
+from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.deadline import Deadline, never
-from swarmkeep.store.entry import Entry, EntryType
 from swarmkeep.store.folder_reader import FolderReader
-from swarmkeep.store.folder_writer import write_folder
-from swarmkeep.store.keys import VersionKey, data_prefix, manifests_prefix, parse_data_key, parse_manifest_key
+from swarmkeep.store.folder_writer import FolderWriter
+from swarmkeep.store.keys import VersionKey, manifests_prefix, packs_prefix, parse_manifest_key, parse_pack_key
+from swarmkeep.store.layout import Layout
 from swarmkeep.store.location import ensure_location_id, read_location_id
 from swarmkeep.store.manifest import MAX_MANIFEST_BYTES, Manifest, decode_manifest, encode_manifest
 from swarmkeep.store.names import name_to_text
+from swarmkeep.store.sweeper import GRACE_S, Swept, delete_version, sweep_location
 from swarmkeep.store.target import replacing
+from swarmkeep.store.version_reader import VersionReader
+from swarmkeep.store.version_writer import VersionWriter
+from swarmkeep.store.writers import leave_mark, remove_mark
 
 DEFAULT_LIMIT_S = 600.0
-GRACE_S = 6 * 3600.0
-"""How old garbage must be before `sweep` removes it; far beyond the longest put and the difference between two
-clocks."""
+MAX_PUT_LIMIT_S = GRACE_S / 2
+"""A put may not take longer: garbage collection trusts that whoever has not finished after the grace time is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +43,6 @@ class Damage:
 
     path: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What `sweep` has removed."""
-
-    blobs: int
-    bytes: int
-    unfinished: int
-    """Puts that were interrupted inside the storage itself."""
 
 
 class Repository:
@@ -87,7 +76,7 @@ class Repository:
         version: int,
         source: Path,
         facts: Mapping[str, Any],
-        parent: int | None = None,  # noqa: ARG002 - whole files need no parent
+        parent: int | None = None,
         *,
         taken_at: datetime | None = None,
         limit_s: float = DEFAULT_LIMIT_S,
@@ -95,36 +84,52 @@ class Repository:
     ) -> Manifest:
         """Stores the folder `source` as that version, with `facts`, a JSON object that is opaque here.
 
-        `parent` names the version before, as a hint what may be alike. When it returns the version is safe. When it
-        raises, there is no such version, except after Unavailable: then storage has stopped answering and the version
-        may exist, but only whole. Raises Conflict (that version exists), NotFound (no `source`), StorageFull,
-        HostError, InvalidObject, Unavailable, Stopped.
+        Pages that the version `parent` has (by default the newest before this one) are not stored again; the new
+        version needs it no more than any other. When it returns the version is safe. When it raises, there is no such
+        version, except after Unavailable: then storage has stopped answering and the version may exist, but only whole.
+        Raises Conflict (that version exists), NotFound (no `source`), StorageFull, HostError, InvalidObject,
+        Unavailable, Stopped.
         """
         key = VersionKey(workload, version)
-        self.check()
-        if any(info.key == key.manifest for info in self._blobs.list(manifests_prefix(workload))):
+        if limit_s > MAX_PUT_LIMIT_S:
+            raise InvalidObject(f"storing a version may take {MAX_PUT_LIMIT_S:g} s at most, not {limit_s:g}")
+        deadline = Deadline(limit_s, should_stop, f"storing {key}")
+        existing = self.versions(workload)
+        if version in existing:
             raise Conflict(f"{key} exists already")
+        base = parent if parent is not None else max((number for number in existing if number < version), default=None)
         attempt = secrets.token_hex(8)
-        data_key = key.data(attempt)
-        reader = FolderReader(source, Deadline(limit_s, should_stop, f"storing {key}"))
         try:
-            data_bytes = self._blobs.put(data_key, reader.chunks())
+            leave_mark(self._blobs, key, attempt, base)
+            writer = VersionWriter(self._blobs, workload, attempt, self._base(workload, base))
+        except Exception:
+            self._unmark(workload, attempt)
+            raise
+        try:
+            entries = FolderReader(source, writer, deadline).read()
+            packs, table, chunks = writer.finish()
             manifest = Manifest(
                 workload=workload,
                 version=version,
                 taken_at=taken_at or datetime.now(UTC),
                 attempt=attempt,
-                data_bytes=data_bytes,
-                entries=tuple(reader.entries),
+                packs=packs,
+                new_bytes=writer.new_bytes,
                 facts=facts,
+                entries=entries,
+                table=table,
+                chunks=chunks,
             )
             content = encode_manifest(manifest)
-            # The mount may have gone while the bytes were written.
+            # What cannot be read back is never committed.
+            manifest = decode_manifest(content, workload, version)
+            # The mount may have gone while the packs were written.
             self.check()
+            deadline.check()
         except Exception:
-            self._discard(data_key)
+            self._discard(writer, workload, attempt)
             raise
-        self._commit(key, content, manifest)
+        self._commit(key, content, writer, attempt)
         return manifest
 
     def get(
@@ -143,12 +148,18 @@ class Repository:
         Raises NotFound (no such version), MissingData, CorruptData, NewerFormat, StorageFull, HostError, Unavailable,
         Stopped; `target` is then as it was.
         """
-        key = VersionKey(workload, version)
         manifest = self.manifest(workload, version)
-        deadline = Deadline(limit_s, should_stop, f"fetching {key}")
-        stream = BlobStream(self._blobs, key.data(manifest.attempt), manifest.data_bytes)
+        deadline = Deadline(limit_s, should_stop, f"fetching {workload} version {version}")
+        layout = Layout(manifest.entries)
+        reader = VersionReader(self._blobs, manifest, layout, deadline)
         with replacing(target, durable=durable) as folder:
-            write_folder(folder, manifest.entries, stream.take, deadline, durable=durable)
+            writer = FolderWriter(folder, manifest.entries, layout, deadline)
+            try:
+                writer.create()
+                reader.restore(writer)
+                writer.finish(durable=durable)
+            finally:
+                writer.close()
         return manifest
 
     def manifest(self, workload: str, version: int) -> Manifest:
@@ -174,22 +185,23 @@ class Repository:
         return sorted({key.workload for key in found if key})
 
     def delete(self, workload: str, version: int) -> None:
-        """Removes a version, its manifest first; one that is not there is no error.
+        """Removes a version and the packs that only it needed; one that is not there is no error.
 
-        Stopped in between, it leaves no version but bytes, which `sweep` removes. Raises Unavailable, HostError.
+        Stopped in between, or while somebody writes the workload, it may leave packs, which `sweep` removes. Raises
+        Unavailable, HostError.
         """
         key = VersionKey(workload, version)
         self.check()
-        try:
-            data_key = key.data(self.manifest(workload, version).attempt)
-        except NotFound:
-            return
-        except DataError:
-            # Nobody can say which bytes are its own: sweep finds them.
-            data_key = None
-        self._blobs.delete(key.manifest)
-        if data_key:
-            self._blobs.delete(data_key)
+        delete_version(self, self._blobs, key, time.time())
+
+    def sweep(self, *, now: float | None = None) -> Swept:
+        """Removes packs and marks that are of no use to anybody and older than GRACE_S seconds.
+
+        Safe beside writers, since a put ends long before that, and safe to stop anywhere. `now` is in seconds since the
+        epoch. Raises Unavailable, HostError.
+        """
+        self.check()
+        return sweep_location(self, self._blobs, time.time() if now is None else now)
 
     def verify(
         self,
@@ -202,86 +214,53 @@ class Repository:
     ) -> tuple[Damage, ...]:
         """What is wrong with a version; nothing if it can be restored.
 
-        With `full` every byte is read, else only its manifest and the presence of its bytes are looked at. Raises
-        NotFound, CorruptData or NewerFormat when the manifest itself cannot be read, Unavailable, Stopped.
+        With `full` every byte is read, else only its manifest and the presence and tables of its packs are looked at.
+        Raises NotFound, CorruptData or NewerFormat when the manifest itself cannot be read, Unavailable, Stopped.
         """
         manifest = self.manifest(workload, version)
-        key = VersionKey(workload, version)
-        data_key = key.data(manifest.attempt)
-        size = next((info.size for info in self._blobs.list(data_prefix(workload)) if info.key == data_key), None)
-        if size != manifest.data_bytes:
-            problem = "its bytes are gone" if size is None else f"{size} bytes are there of {manifest.data_bytes}"
-            return tuple(Damage(name_to_text(entry.path), problem) for entry in manifest.entries if entry.runs)
-        if not full:
-            return ()
-        deadline = Deadline(limit_s, should_stop, f"verifying {key}")
-        stream = BlobStream(self._blobs, data_key, manifest.data_bytes)
-        return tuple(
-            Damage(name_to_text(entry.path), "its bytes do not have their hash")
-            for entry in manifest.entries
-            if entry.type is EntryType.FILE and _hash_of(entry, stream, deadline) != entry.blake3
-        )
+        layout = Layout(manifest.entries)
+        deadline = Deadline(limit_s, should_stop, f"verifying {workload} version {version}")
+        damaged = VersionReader(self._blobs, manifest, layout, deadline).damaged_files(full=full)
+        return tuple(Damage(name_to_text(layout.files[file].path), damaged[file]) for file in sorted(damaged))
 
-    def sweep(self, *, now: float | None = None, grace_s: float = GRACE_S) -> Swept:
-        """Removes bytes that no manifest names and that are older than `grace_s` seconds.
-
-        Safe beside writers, since a put ends long before that, and safe to stop anywhere. `now` is in seconds since the
-        epoch. Raises Unavailable, HostError.
-        """
-        self.check()
-        oldest = (time.time() if now is None else now) - grace_s
-        attempts: dict[VersionKey, list[tuple[str, BlobInfo]]] = {}
-        for info in self._blobs.list(data_prefix()):
-            parsed = parse_data_key(info.key)
-            if parsed:
-                attempts.setdefault(parsed[0], []).append((parsed[1], info))
-        # After the bytes: a version that was finished in between is then seen as one.
-        finished = {parse_manifest_key(info.key) for info in self._blobs.list(manifests_prefix())}
-        blobs = count = 0
-        for key, tries in attempts.items():
-            if key in finished and len(tries) == 1:
-                continue
-            keep = self._attempts_to_keep(key) if key in finished else frozenset()
-            for attempt, info in tries:
-                if keep is not None and attempt not in keep and info.modified_at < oldest:
-                    self._blobs.delete(info.key)
-                    blobs, count = blobs + 1, count + info.size
-        return Swept(blobs, count, self._blobs.discard_unfinished(oldest))
-
-    def _attempts_to_keep(self, key: VersionKey) -> frozenset[str] | None:
-        """The attempt that the version's manifest names; None when nobody can say."""
-        try:
-            return frozenset([self.manifest(key.workload, key.version).attempt])
-        except NotFound:
-            return frozenset()
-        except DataError:
+    def _base(self, workload: str, version: int | None) -> BaseVersion | None:
+        if version is None:
             return None
+        try:
+            manifest = self.manifest(workload, version)
+        except (NotFound, DataError):
+            # Then every page is stored anew: more bytes, and nothing inherited.
+            return None
+        sizes = {
+            parsed[1]: info.size
+            for info in self._blobs.list(packs_prefix(workload))
+            if (parsed := parse_pack_key(info.key)) is not None
+        }
+        return open_base(self._blobs, manifest, sizes)
 
-    def _commit(self, key: VersionKey, content: bytes, manifest: Manifest) -> None:
-        data_key = key.data(manifest.attempt)
+    def _commit(self, key: VersionKey, content: bytes, writer: VersionWriter, attempt: str) -> None:
         try:
             self._blobs.put(key.manifest, [content])
         except Unavailable:
-            # The manifest may be there, or get there late: its bytes have to stay.
+            # The manifest may be there, or get there late: packs and mark have to stay.
             raise
         except Conflict:
             # Storage that repeats a request on its own finds its own manifest.
-            if self.manifest(key.workload, key.version).attempt != manifest.attempt:
-                self._discard(data_key)
+            if self.manifest(key.workload, key.version).attempt != attempt:
+                self._discard(writer, key.workload, attempt)
                 raise Conflict(f"{key} exists already") from None
         except Exception:
-            self._discard(data_key)
+            self._discard(writer, key.workload, attempt)
             raise
+        self._unmark(key.workload, attempt)
 
-    def _discard(self, data_key: str) -> None:
+    def _discard(self, writer: VersionWriter, workload: str, attempt: str) -> None:
         # What storage does not let go of now is garbage for sweep; the caller's error is the one that counts.
         with suppress(SwarmKeepError):
-            self._blobs.delete(data_key)
+            writer.discard()
+        self._unmark(workload, attempt)
 
-
-def _hash_of(entry: Entry, stream: BlobStream, deadline: Deadline) -> bytes:
-    hasher = blake3()
-    for chunk in stream.take(entry.run_bytes):
-        deadline.check()
-        hasher.update(chunk)
-    return hasher.digest()
+    def _unmark(self, workload: str, attempt: str) -> None:
+        # A mark that stays costs some storage until sweep removes it, and nothing else.
+        with suppress(SwarmKeepError):
+            remove_mark(self._blobs, workload, attempt)

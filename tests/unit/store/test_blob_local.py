@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -156,6 +158,53 @@ def test_something_else_in_place_of_a_blob_is_damage_and_does_not_block(tmp_path
 
     with pytest.raises(CorruptData, match="no regular file"):
         LocalBlobStore(tmp_path).get("a", 100)
+
+
+class StaleListings:
+    """An NFS client: lists a folder from memory until it has changed that folder itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._scandir, self._open = os.scandir, os.open
+        self._known: dict[str, list[os.DirEntry[str]] | None] = {}
+        monkeypatch.setattr(blob_local.os, "scandir", self.scandir)
+        monkeypatch.setattr(blob_local.os, "open", self.open)
+
+    @contextmanager
+    def scandir(self, folder: Path) -> Iterator[list[os.DirEntry[str]]]:
+        if str(folder) not in self._known:
+            try:
+                self._known[str(folder)] = list(self._scandir(folder))
+            except FileNotFoundError:
+                self._known[str(folder)] = None
+        found = self._known[str(folder)]
+        if found is None:
+            raise FileNotFoundError
+        yield found
+
+    def open(self, path: Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = self._open(path, flags, mode)
+        if flags & os.O_CREAT:
+            # What was looked up in vain in a changed folder is looked up again as well.
+            for known, found in list(self._known.items()):
+                if Path(known) == path.parent or (found is None and Path(known).parent == path.parent):
+                    del self._known[known]
+        return descriptor
+
+
+def test_a_listing_over_nfs_has_what_another_node_has_just_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = LocalBlobStore(tmp_path)
+    here.put("m/a/1", [b""])
+    StaleListings(monkeypatch)
+    before = [sorted(info.key for info in here.list(prefix)) for prefix in ("", "m/a/", "m/b/")]
+    for name in ("a/2", "b/1"):
+        (tmp_path / "m" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "m" / name).write_bytes(b"")
+
+    after = [sorted(info.key for info in here.list(prefix)) for prefix in ("m/a/", "m/b/", "")]
+
+    assert before == [["m/a/1"], ["m/a/1"], []]
+    assert after == [["m/a/1", "m/a/2"], ["m/b/1"], ["m/a/1", "m/a/2", "m/b/1"]]
+    assert not list(tmp_path.rglob(".probe-*"))
 
 
 def test_files_that_nobody_put_under_hidden_names_are_not_listed(tmp_path: Path) -> None:

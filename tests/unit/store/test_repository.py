@@ -22,12 +22,12 @@ from swarmkeep.errors import (
     SwarmKeepError,
     Unavailable,
 )
-from swarmkeep.store import folder_writer
+from swarmkeep.store import folder_writer, manifest
 from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.deadline import Stopped
-from swarmkeep.store.repository import GRACE_S, Damage, Repository, Swept
+from swarmkeep.store.repository import GRACE_S, Repository, Swept
 
 W = "default/redis.1"
 FACTS = {"specHash": "abc", "container": {"Name": "é", "n": [1, 2.5, None, True]}}
@@ -52,8 +52,17 @@ def small(tmp_path: Path) -> Path:
     return folder
 
 
-def data_keys(blobs: MemoryBlobStore) -> list[str]:
-    return sorted(info.key for info in blobs.list("data/"))
+def pack_keys(blobs: MemoryBlobStore) -> list[str]:
+    return sorted(info.key for info in blobs.list("packs/"))
+
+
+def all_keys(blobs: MemoryBlobStore) -> list[str]:
+    return sorted(info.key for info in blobs.list(""))
+
+
+def needed_packs(repository: Repository, workload: str) -> set[str]:
+    versions = [repository.manifest(workload, version) for version in repository.versions(workload)]
+    return {f"packs/{workload}/{pack.name}" for manifest in versions for pack in manifest.packs}
 
 
 def overwrite(blobs: MemoryBlobStore, key: str, change: Callable[[bytes], bytes]) -> None:
@@ -93,7 +102,8 @@ class TestRoundTrip:
         manifest = repository.put(W, 1, source, {})
         repository.get(W, 1, tmp_path / "back")
 
-        assert manifest.stored_bytes == 4096
+        assert manifest.new_bytes < 400
+        assert manifest.stored_bytes < 2000
         assert manifest.logical_bytes == (10 << 20) + (1 << 40)
         assert (tmp_path / "back/zeros").stat().st_blocks == 0
         assert (tmp_path / "back/sparse").stat().st_size == 1 << 40
@@ -110,25 +120,18 @@ class TestRoundTrip:
         assert [entry.size for entry in manifest.entries] == [0, 10_000, 1]
         assert manifest.facts == FACTS
 
-    def test_memory_is_bounded_whatever_the_size_of_a_file(self, tmp_path: Path) -> None:
-        largest = 0
-
-        class Watching(MemoryBlobStore):
-            def put(self, key: str, chunks: Any) -> int:
-                nonlocal largest
-                for chunk in chunks:
-                    largest = max(largest, len(chunk))
-                return 50 << 20
-
+    def test_a_big_version_is_written_in_packs_of_bounded_size(self, tmp_path: Path) -> None:
+        blobs = MemoryBlobStore()
         source = tmp_path / "source"
         source.mkdir()
-        (source / "big").write_bytes(b"x" * (50 << 20))
-        repository = Repository(Watching(), "")
-        repository.check = lambda: None  # type: ignore[method-assign]
+        (source / "big").write_bytes(os.urandom(70 << 20))
+        repository = Repository.open(blobs, create=True)
 
-        repository.put(W, 1, source, {})
+        manifest = repository.put(W, 1, source, {})
+        repository.get(W, 1, tmp_path / "back")
 
-        assert largest == 1 << 20
+        assert [pack.size < (33 << 20) + 200_000 for pack in manifest.packs] == [True, True, True]
+        assert (tmp_path / "back/big").read_bytes() == (source / "big").read_bytes()
 
 
 class TestPut:
@@ -136,12 +139,13 @@ class TestPut:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
         first = repository.put(W, 1, small, {"n": 1})
+        before = all_keys(blobs)
 
         with pytest.raises(Conflict, match="version 1 exists already"):
             repository.put(W, 1, small, {"n": 2})
 
         assert repository.manifest(W, 1) == first
-        assert len(data_keys(blobs)) == 1
+        assert all_keys(blobs) == before
 
     def test_of_writers_of_one_version_exactly_one_wins(
         self, tmp_path: Path, small: Path, blobs: MemoryBlobStore, repository: Repository
@@ -173,7 +177,7 @@ class TestPut:
 
         assert sorted(outcomes)[:3] == ["lost"] * 3
         assert outcomes.count(f"won {repository.manifest(W, 1).facts['n']}") == 1
-        assert len(data_keys(blobs)) == 1
+        assert len(pack_keys(blobs)) == 1
         assert repository.verify(W, 1) == ()
 
     def test_a_manifest_that_storage_wrote_twice_for_us_is_ours(self, blobs: MemoryBlobStore, small: Path) -> None:
@@ -210,9 +214,10 @@ class TestPut:
                     repository.put(W, 2, small, {})
                     repository.sweep(now=1e12)
                     assert repository.versions(W) == [*taken, 2]
-                    assert len(data_keys(blobs)) == len(taken) + 1
+                    assert set(pack_keys(blobs)) == needed_packs(repository, W)
+                    assert list(blobs.list("writers/")) == []
             if finished:
-                assert steps >= 4
+                assert steps >= 6
                 return
             steps += 1
 
@@ -220,7 +225,7 @@ class TestPut:
     def test_a_failure_at_any_step_leaves_no_version_or_a_whole_or_an_unusable_one(
         self, tmp_path: Path, small: Path, fault: str
     ) -> None:
-        for step in range(6):
+        for step in range(9):
             blobs = MemoryBlobStore()
             repository = Repository.open(blobs, create=True)
             faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
@@ -231,8 +236,7 @@ class TestPut:
                 raised = error
 
             if raised and not isinstance(raised, Unavailable):
-                assert repository.versions(W) == []
-                assert data_keys(blobs) == []
+                assert all_keys(blobs) == ["swarmkeep-location"]
             for version in repository.versions(W):
                 try:
                     repository.get(W, version, tmp_path / f"back{step}")
@@ -245,14 +249,13 @@ class TestPut:
     def test_a_full_disk_is_said_and_cleaned_up(
         self, blobs: MemoryBlobStore, repository: Repository, small: Path
     ) -> None:
-        for step in (2, 4):
+        for step in (2, 3, 5):
             faulty = Repository(FaultyBlobStore(blobs, "r" * step + "F"), repository.location_id)
 
             with pytest.raises(StorageFull):
                 faulty.put(W, 1, small, {})
 
-            assert data_keys(blobs) == []
-            assert repository.versions(W) == []
+            assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_a_source_that_is_not_there_is_not_found(self, repository: Repository, tmp_path: Path, small: Path) -> None:
         for source in (tmp_path / "nothing", small / "a"):
@@ -270,7 +273,7 @@ class TestPut:
         with pytest.raises(HostError, match="changed while"):
             repository.put(W, 1, small, {}, should_stop=grow)
 
-        assert data_keys(blobs) == []
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_facts_that_are_no_json_are_refused(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
@@ -278,7 +281,17 @@ class TestPut:
         for facts in ({"x": b"bytes"}, {"x": float("nan")}):
             with pytest.raises(InvalidObject, match="no JSON"):
                 repository.put(W, 1, small, facts)
-        assert data_keys(blobs) == []
+        assert all_keys(blobs) == ["swarmkeep-location"]
+
+    def test_files_larger_than_any_version_are_refused(
+        self, repository: Repository, blobs: MemoryBlobStore, small: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(manifest, "MAX_PAGES", 3)
+
+        with pytest.raises(InvalidObject, match="too many files or pages"):
+            repository.put(W, 1, small, {})
+
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     @pytest.mark.parametrize("workload", ["redis", "a/b/c", "../x", "a/..", "A/b", "a/", "/b", "a/-b", "a/b\n"])
     def test_a_workload_that_is_none_is_refused(self, repository: Repository, small: Path, workload: str) -> None:
@@ -298,11 +311,15 @@ class TestPut:
         with pytest.raises(Stopped, match=r"storing default/redis\.1 version 1"):
             repository.put(W, 1, small, {}, should_stop=lambda: next(answers))
 
-        assert data_keys(blobs) == []
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_the_time_limit_ends_a_put(self, repository: Repository, small: Path) -> None:
         with pytest.raises(Stopped, match="longer than -1 s"):
             repository.put(W, 1, small, {}, limit_s=-1)
+
+    def test_no_put_may_outlast_the_grace_time_of_garbage(self, repository: Repository, small: Path) -> None:
+        with pytest.raises(InvalidObject, match="10800 s at most"):
+            repository.put(W, 1, small, {}, limit_s=GRACE_S)
 
 
 class TestGet:
@@ -310,9 +327,9 @@ class TestGet:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path, tmp_path: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        overwrite(blobs, data_keys(blobs)[0], lambda content: content[:5000] + b"\0" + content[5001:])
+        overwrite(blobs, pack_keys(blobs)[0], lambda content: content[:20] + bytes([content[20] ^ 1]) + content[21:])
 
-        with pytest.raises(CorruptData, match=r"^a does not have"):
+        with pytest.raises(CorruptData, match="frame 0 was changed"):
             repository.get(W, 1, tmp_path / "target/v1")
 
         assert os.listdir(tmp_path / "target") == []
@@ -321,7 +338,7 @@ class TestGet:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path, tmp_path: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        overwrite(blobs, data_keys(blobs)[0], lambda content: content[:-1])
+        overwrite(blobs, pack_keys(blobs)[0], lambda content: content[:30])
 
         with pytest.raises(CorruptData, match="cut short"):
             repository.get(W, 1, tmp_path / "v1")
@@ -330,7 +347,7 @@ class TestGet:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path, tmp_path: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        blobs.delete(data_keys(blobs)[0])
+        blobs.delete(pack_keys(blobs)[0])
 
         with pytest.raises(MissingData):
             repository.get(W, 1, tmp_path / "v1")
@@ -359,7 +376,7 @@ class TestGet:
         target.mkdir()
         (target / "old").write_bytes(b"old")
         repository.put(W, 1, small, {})
-        overwrite(blobs, data_keys(blobs)[0], lambda content: bytes(len(content)))
+        overwrite(blobs, pack_keys(blobs)[0], lambda content: bytes(len(content)))
 
         with pytest.raises(CorruptData):
             repository.get(W, 1, target)
@@ -432,10 +449,14 @@ class TestManifest:
         with pytest.raises(CorruptData, match="cut short"):
             read(whole[:40])
         with pytest.raises(CorruptData, match="header"):
+            read(whole[:20] + b"x" + whole[21:])
+        with pytest.raises(CorruptData, match="cut short"):
             read(whole[:-1])
+        with pytest.raises(CorruptData, match="too many"):
+            read(whole + b"x")
         with pytest.raises(CorruptData, match="overwritten"):
             read(b"x" + whole[1:])
-        with pytest.raises(CorruptData, match="byte was changed"):
+        with pytest.raises(CorruptData, match="a byte of it was changed"):
             read(whole[:-3] + b"x" + whole[-2:])
         with pytest.raises(NewerFormat, match="upgrade"):
             read(whole[:8] + b"\x02" + whole[9:])
@@ -458,7 +479,7 @@ class TestListing:
         for workload, version in ((W, 10), (W, 9), ("shop/db.1", 1)):
             repository.put(workload, version, small, {})
         blobs.put("manifests/default/redis.1/notes.txt", [b"a user's own"])
-        blobs.put("data/default/other.1/000000001-0123456789abcdef", [b"unfinished"])
+        blobs.put("packs/default/other.1/0123456789abcdef-000000", [b"unfinished"])
 
         assert repository.versions(W) == [9, 10]
         assert repository.versions("default/redis") == []
@@ -470,18 +491,22 @@ class TestDelete:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path, tmp_path: Path
     ) -> None:
         for version in (1, 2, 3):
+            (small / "b").write_bytes(bytes([version]))
             repository.put(W, version, small, {})
 
-        repository.delete(W, 2)
-        repository.delete(W, 2)
+        for version in (1, 1, 2):
+            repository.delete(W, version)
 
-        assert repository.versions(W) == [1, 3]
-        assert len(data_keys(blobs)) == 2
-        for version in (1, 3):
-            repository.get(W, version, tmp_path / str(version))
+        assert repository.versions(W) == [3]
+        assert set(pack_keys(blobs)) == needed_packs(repository, W)
+        assert len(pack_keys(blobs)) == 2
+        repository.get(W, 3, tmp_path / "back")
+        assert (tmp_path / "back/b").read_bytes() == b"\3"
+        repository.delete(W, 3)
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_one_that_stops_after_any_step_leaves_the_version_whole_or_gone(self, small: Path, tmp_path: Path) -> None:
-        for step in range(4):
+        for step in range(6):
             for fault in "XY":
                 blobs = MemoryBlobStore()
                 repository = Repository.open(blobs, create=True)
@@ -494,7 +519,7 @@ class TestDelete:
                     repository.get(W, 1, tmp_path / "back")
                 repository.delete(W, 1)
                 repository.sweep(now=1e12)
-                assert [info.key for info in blobs.list("")] == ["swarmkeep-location"]
+                assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_a_version_with_a_damaged_manifest_can_be_deleted(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
@@ -507,15 +532,36 @@ class TestDelete:
         assert repository.versions(W) == []
         assert repository.sweep(now=1e12).blobs == 1
 
-    def test_the_bytes_of_a_writer_at_work_on_that_number_stay(
+    def test_nothing_goes_that_a_version_with_a_damaged_manifest_may_need(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        blobs.put("data/default/redis.1/000000001-0123456789abcdef", [b"somebody's"])
+        repository.put(W, 2, small, {})
+        overwrite(blobs, "manifests/default/redis.1/000000002", lambda content: content[:-1])
 
         repository.delete(W, 1)
+        repository.sweep(now=1e12)
 
-        assert data_keys(blobs) == ["data/default/redis.1/000000001-0123456789abcdef"]
+        assert len(pack_keys(blobs)) == 1
+
+    def test_what_a_writer_may_lean_on_stays_until_it_has_finished(
+        self, repository: Repository, blobs: MemoryBlobStore, small: Path, tmp_path: Path
+    ) -> None:
+        repository.put(W, 1, small, {})
+        done = []
+
+        def delete_once() -> bool:
+            if not done:
+                done.append(True)
+                repository.delete(W, 1)
+            return False
+
+        repository.put(W, 2, small, {}, should_stop=delete_once)
+
+        assert repository.versions(W) == [2]
+        assert repository.verify(W, 2) == ()
+        repository.delete(W, 2)
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
 
 class TestSweep:
@@ -524,25 +570,42 @@ class TestSweep:
         blobs = MemoryBlobStore(clock=lambda: now)
         repository = Repository.open(blobs, create=True)
         repository.put(W, 1, small, {})
-        blobs.put("data/default/redis.1/000000001-0123456789abcdef", [b"lost the race"])
-        blobs.put("data/default/redis.1/000000002-0123456789abcdef", [b"crashed"])
-        blobs.put("data/notes.txt", [b"a user's own"])
+        blobs.put("packs/default/redis.1/0123456789abcdef-000000", [b"crashed"])
+        blobs.put("packs/default/other.1/0123456789abcdef-000000", [b"crashed"])
+        blobs.put("writers/default/redis.1/0123456789abcdef", [b'{"version": 2, "base": 1}'])
+        blobs.put("packs/notes.txt", [b"a user's own"])
 
         assert repository.sweep(now=now + GRACE_S - 1) == Swept(0, 0, 0)
-        assert repository.sweep(now=now + GRACE_S + 1) == Swept(2, 20, 0)
+        assert repository.sweep(now=now + GRACE_S + 1) == Swept(3, 39, 0)
         assert repository.sweep(now=now + GRACE_S + 1) == Swept(0, 0, 0)
         assert repository.verify(W, 1) == ()
-        assert blobs.get("data/notes.txt", 100)
+        assert blobs.get("packs/notes.txt", 100)
 
-    def test_what_a_manifest_that_nobody_can_read_may_name_stays(
+    def test_packs_of_a_writer_at_work_stay(self, small: Path) -> None:
+        now = [1_000_000.0]
+        blobs = MemoryBlobStore(clock=lambda: now[0])
+        repository = Repository.open(blobs, create=True)
+        blobs.put("packs/default/redis.1/0123456789abcdef-000000", [b"at work"])
+        blobs.put("packs/default/redis.1/fedcba9876543210-000000", [b"crashed"])
+        now[0] += GRACE_S
+        blobs.put("writers/default/redis.1/0123456789abcdef", [b'{"version": 2, "base": null}'])
+
+        repository.sweep(now=now[0] + 1)
+
+        assert pack_keys(blobs) == ["packs/default/redis.1/0123456789abcdef-000000"]
+
+    def test_a_mark_that_nobody_can_read_keeps_everything_until_it_is_old(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        blobs.put("data/default/redis.1/000000001-0123456789abcdef", [b"x"])
-        overwrite(blobs, "manifests/default/redis.1/000000001", lambda content: content[:8] + b"\x09" + content[9:])
+        blobs.put("writers/default/redis.1/0123456789abcdef", [b"?"])
 
-        assert repository.sweep(now=1e12).blobs == 0
-        assert len(data_keys(blobs)) == 2
+        repository.delete(W, 1)
+        kept = pack_keys(blobs)
+        repository.sweep(now=1e12)
+
+        assert len(kept) == 1
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_interrupted_writes_inside_the_storage_go_too(self, tmp_path: Path, small: Path) -> None:
         repository = Repository.open(LocalBlobStore(tmp_path), create=True)
@@ -563,21 +626,161 @@ class TestVerify:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        overwrite(blobs, data_keys(blobs)[0], lambda content: content[:-1] + b"?")
+        (small / "b").write_bytes(b"changed")
+        repository.put(W, 2, small, {})
+        (pack,) = needed_packs(repository, W) - {f"packs/{W}/{repository.manifest(W, 1).packs[0].name}"}
+        overwrite(blobs, pack, lambda content: content[:17] + bytes([content[17] ^ 1]) + content[18:])
 
-        assert repository.verify(W, 1, full=False) == ()
-        assert repository.verify(W, 1) == (Damage("b", "its bytes do not have their hash"),)
+        assert repository.verify(W, 1) == ()
+        assert repository.verify(W, 2, full=False) == ()
+        ((path, problem),) = [(damage.path, damage.problem) for damage in repository.verify(W, 2)]
+        assert path == "b"
+        assert "frame 0 was changed" in problem
 
-    def test_missing_or_short_bytes_hit_every_file(
+    def test_missing_or_short_packs_hit_every_file_that_needs_them(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        overwrite(blobs, data_keys(blobs)[0], lambda content: content[:-1])
+        overwrite(blobs, pack_keys(blobs)[0], lambda content: content[:-33])
         short = repository.verify(W, 1, full=False)
-        blobs.delete(data_keys(blobs)[0])
+        blobs.delete(pack_keys(blobs)[0])
+        gone = repository.verify(W, 1)
 
-        assert short == tuple(Damage(name, "10000 bytes are there of 10001") for name in "ab")
-        assert repository.verify(W, 1) == tuple(Damage(name, "its bytes are gone") for name in "ab")
+        assert [damage.path for damage in short] == ["a", "b"]
+        assert [damage.path for damage in gone] == ["a", "b"]
+        assert "gone" in gone[0].problem
+
+
+class TestPages:
+    """What a version shares with the one before it, and what that must never cost."""
+
+    @pytest.fixture
+    def image(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "image"
+        folder.mkdir()
+        (folder / "pages-1.img").write_bytes(os.urandom(2000 * 4096 + 100))
+        (folder / "core-1.img").write_bytes(os.urandom(700))
+        return folder
+
+    def change(self, image: Path, *pages: int) -> None:
+        with (image / "pages-1.img").open("r+b") as file:
+            for page in pages:
+                file.seek(page * 4096)
+                file.write(os.urandom(4096))
+
+    def test_a_version_of_what_did_not_change_stores_no_page(self, repository: Repository, image: Path) -> None:
+        first = repository.put(W, 1, image, {})
+        second = repository.put(W, 2, image, {})
+
+        assert first.new_bytes > 8_000_000
+        assert second.new_bytes == 0
+        assert second.stored_bytes < 3000
+        assert second.packs == first.packs
+
+    def test_only_changed_pages_are_stored(self, repository: Repository, image: Path, tmp_path: Path) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, 0, 777, 778, 1999)
+
+        second = repository.put(W, 2, image, {})
+        repository.get(W, 2, tmp_path / "back")
+
+        assert [pack.pages for pack in second.packs] == [2002, 4]
+        assert (tmp_path / "back/pages-1.img").read_bytes() == (image / "pages-1.img").read_bytes()
+
+    def test_pages_that_moved_are_found_again(self, repository: Repository, image: Path, tmp_path: Path) -> None:
+        repository.put(W, 1, image, {})
+        content = (image / "pages-1.img").read_bytes()
+        (image / "pages-2.img").write_bytes(b"x" * 4096 + content[4096:])
+        (image / "pages-1.img").write_bytes(os.urandom(4096) + content)
+
+        second = repository.put(W, 2, image, {})
+        repository.get(W, 2, tmp_path / "back")
+
+        assert [pack.pages for pack in second.packs] == [2002, 2]
+        assert (tmp_path / "back/pages-1.img").read_bytes() == (image / "pages-1.img").read_bytes()
+        assert (tmp_path / "back/pages-2.img").read_bytes() == (image / "pages-2.img").read_bytes()
+
+    def test_a_page_that_appears_often_is_stored_once(self, repository: Repository, tmp_path: Path) -> None:
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "same").write_bytes(b"x" * 4096 * 1000)
+        (source / "again").write_bytes(b"x" * 4096 * 300 + b"y")
+
+        manifest = repository.put(W, 1, source, {})
+        repository.get(W, 1, tmp_path / "back")
+
+        assert [pack.pages for pack in manifest.packs] == [2]
+        assert (tmp_path / "back/same").read_bytes() == b"x" * 4096 * 1000
+        assert (tmp_path / "back/again").read_bytes() == b"x" * 4096 * 300 + b"y"
+
+    def test_every_version_survives_the_deletion_of_any_other(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path, tmp_path: Path
+    ) -> None:
+        contents = {}
+        for version in range(1, 7):
+            self.change(image, *range(version * 100, version * 100 + 50))
+            contents[version] = (image / "pages-1.img").read_bytes()
+            repository.put(W, version, image, {})
+
+        for version in (3, 1, 6, 4, 2):
+            repository.delete(W, version)
+            del contents[version]
+            for left, content in contents.items():
+                repository.get(W, left, tmp_path / "back")
+                assert (tmp_path / "back/pages-1.img").read_bytes() == content
+            assert set(pack_keys(blobs)) == needed_packs(repository, W)
+
+    def test_mostly_dead_packs_are_left_behind(self, repository: Repository, image: Path) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, *range(1900))
+
+        second = repository.put(W, 2, image, {})
+        third = repository.put(W, 3, image, {})
+
+        assert [pack.pages for pack in second.packs] == [2002, 1900]
+        assert [pack.pages for pack in third.packs] == [1900, 102]
+
+    @pytest.mark.parametrize("damage", ["gone", "short", "hashes"])
+    def test_a_pack_that_is_not_whole_is_not_built_on(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path, tmp_path: Path, damage: str
+    ) -> None:
+        repository.put(W, 1, image, {})
+        (key,) = pack_keys(blobs)
+        content = blobs.get(key, 1 << 30)
+        blobs.delete(key)
+        if damage == "short":
+            blobs.put(key, [content[:-1]])
+        if damage == "hashes":
+            blobs.put(key, [content[:-1] + bytes([content[-1] ^ 1])])
+
+        second = repository.put(W, 2, image, {})
+
+        assert [pack.pages for pack in second.packs] == [2002]
+        assert repository.verify(W, 2) == ()
+
+    def test_a_base_with_a_damaged_manifest_is_not_built_on(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path
+    ) -> None:
+        repository.put(W, 1, image, {})
+        overwrite(blobs, "manifests/default/redis.1/000000001", lambda content: content[:-1])
+
+        second = repository.put(W, 2, image, {})
+
+        assert second.new_bytes > 8_000_000
+        assert repository.verify(W, 2) == ()
+
+    def test_the_caller_may_name_the_base(self, repository: Repository, image: Path) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, 5)
+        repository.put(W, 2, image, {})
+
+        assert [pack.pages for pack in repository.put(W, 3, image, {}, parent=1).packs] == [2002, 1]
+        assert [pack.pages for pack in repository.put(W, 4, image, {}, parent=99).packs] == [2002]
+
+    def test_workloads_share_nothing(self, repository: Repository, image: Path) -> None:
+        repository.put(W, 1, image, {})
+
+        assert repository.put("default/redis.2", 2, image, {}).new_bytes > 8_000_000
 
 
 class TestLocation:
