@@ -35,6 +35,7 @@ from swarmkeep.agent.shim_server import ShimServer
 from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
+from swarmkeep.agent.sweeper import Sweeper
 from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
@@ -146,6 +147,7 @@ async def _run(config: Config) -> int:
                     scheduler.run(),
                     assignments.run(),
                     report.run(),
+                    Sweeper(locations).run(),
                 )
             ]
             for staged in versions.clear_staging():
