@@ -78,9 +78,9 @@ def test_a_container_whose_pages_nobody_serves_any_more_is_ended(redis: RuntimeN
     redis.version("redis")
     redis.sh("docker rm -f redis")
     redis.agent(folder=VERSION)
-    # Killed as soon as it serves: Redis is up, and most of its memory is not there yet.
+    # Killed as soon as Redis is up: most of its memory is not there yet.
     redis.sh(
-        "(for i in $(seq 2000); do pkill -KILL -f '[l]azy-pages --images' && exit; sleep 0.005; done)"
+        f"rm -f {RUN}/outcome.json; (until [ -e {RUN}/outcome.json ]; do sleep 0.005; done; pkill -KILL -x criu)"
         f" >/dev/null 2>&1 & docker run -d --name redis --label keep=yes {redis.images['redis']}",
         check=False,
     )

@@ -1,0 +1,189 @@
+"""Running `runc checkpoint`: a stand-in for runc, with a child that behaves like CRIU as far as writing files goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from swarmkeep.agent.runtime import dump as module
+from swarmkeep.agent.runtime.dump import Dumper, DumpRequest
+from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.errors import DumpFailed
+
+from .test_dump_stats import WRITTEN_BY_CRIU_4_2_1
+
+Runc = Callable[[str], Path]
+Request = Callable[..., DumpRequest]
+
+
+@pytest.fixture
+def runc(tmp_path: Path) -> Runc:
+    """Makes a runc that writes down its arguments and then does what `body` says; $work is its work folder."""
+
+    def make(body: str) -> Path:
+        program = tmp_path / "runc"
+        program.write_text(
+            f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nwork={tmp_path}/work\n'
+            f"cp {tmp_path}/stats $work/stats-dump\n{body}\n"
+        )
+        program.chmod(0o755)
+        return program
+
+    (tmp_path / "stats").write_bytes(WRITTEN_BY_CRIU_4_2_1)
+    return make
+
+
+@pytest.fixture
+def request_dump(tmp_path: Path) -> Request:
+    for name in ("image", "work", "root/abc"):
+        (tmp_path / name).mkdir(parents=True)
+
+    def request(*, leave_running: bool = True, tcp: str = "Close", limit_s: float = 20) -> DumpRequest:
+        return DumpRequest("abc", os.getpid(), tmp_path / "image", tmp_path / "work", leave_running, tcp, limit_s)
+
+    return request
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Callable[[], str]:
+    return lambda: (tmp_path / "calls").read_text()
+
+
+def dumper(runc: Path, tmp_path: Path) -> Dumper:
+    return Dumper(runc, tmp_path / "root", None, Restores(tmp_path / "restores"))
+
+
+async def test_dumps_and_tells_crius_figures(
+    runc: Runc, request_dump: Request, calls: Callable[[], str], tmp_path: Path
+) -> None:
+    result = await dumper(runc("exit 0"), tmp_path).dump(request_dump())
+    assert result.stats_status()["pagesWritten"] == 183634
+    words = calls().split()
+    assert words[:2] == ["--root", str(tmp_path / "root")]
+    assert {"--leave-running", "--tcp-established", "--tcp-skip-in-flight", "--file-locks"} < set(words)
+    assert words[-1] == "abc"
+
+
+async def test_lets_criu_end_the_processes_of_a_final_version(
+    runc: Runc, request_dump: Request, calls: Callable[[], str], tmp_path: Path
+) -> None:
+    await dumper(runc("exit 0"), tmp_path).dump(request_dump(leave_running=False, tcp="Refuse"))
+    assert "--leave-running" not in calls()
+    assert "--tcp-established" not in calls()
+
+
+async def test_a_whole_dump_counts_even_without_its_figures(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    result = await dumper(runc("rm $work/stats-dump"), tmp_path).dump(request_dump())
+    assert result.stats.pages_written == 0
+
+
+async def test_says_why_it_failed(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    line = "(0.1) Error (criu/files-ext.c:98): Cannot dump file 3 of that type [600] ([io_uring])"
+    body = f"echo '{line}' > $work/dump.log; exit 1"
+    with pytest.raises(DumpFailed, match=r"io_uring.*CRIU: Error \(criu/files-ext.c:98\)"):
+        await dumper(runc(body), tmp_path).dump(request_dump())
+
+
+async def test_says_so_when_there_is_no_runc(request_dump: Request, tmp_path: Path) -> None:
+    with pytest.raises(DumpFailed, match=r"agent\.runc"):
+        await dumper(tmp_path / "nowhere", tmp_path).dump(request_dump())
+
+
+CRIU_THAT_WRITES = "sh -c 'trap \"\" XFSZ; while echo x >> $0/pages; do sleep 0.01; done' $work/../image\nexit 1"
+
+
+async def test_a_dump_that_takes_too_long_fails_at_its_next_write(
+    runc: Runc, request_dump: Request, tmp_path: Path
+) -> None:
+    """The stand-in for CRIU goes on after the failed write, as CRIU does to take everything back."""
+    begun = time.monotonic()
+    with pytest.raises(DumpFailed, match="was given up; the container runs on"):
+        await dumper(runc(CRIU_THAT_WRITES), tmp_path).dump(request_dump(limit_s=0.5))
+    assert time.monotonic() - begun < module.GIVE_UP_S
+
+
+async def test_a_cancelled_dump_is_ended_first(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    running = asyncio.ensure_future(dumper(runc(CRIU_THAT_WRITES), tmp_path).dump(request_dump()))
+    await asyncio.sleep(0.5)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    size = os.stat(tmp_path / "image/pages").st_size
+    await asyncio.sleep(0.1)
+    assert os.stat(tmp_path / "image/pages").st_size == size
+
+
+async def test_a_dump_that_cannot_be_made_to_fail_is_killed(
+    runc: Runc, request_dump: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GIVE_UP_S", 0.2)
+    unlocked: list[int] = []
+
+    async def unlock(pid: int) -> None:
+        unlocked.append(pid)
+
+    monkeypatch.setattr(module, "_unlock_network", unlock)
+    with pytest.raises(DumpFailed, match="was given up"):
+        await dumper(runc("sleep 60 & wait"), tmp_path).dump(request_dump(limit_s=0.3))
+    assert unlocked == [os.getpid()]
+
+
+async def test_a_final_dump_that_was_whole_before_it_was_ended_counts(
+    runc: Runc, request_dump: Request, tmp_path: Path
+) -> None:
+    """CRIU ends the processes only when everything is written: what fails afterwards takes nothing back."""
+    body = "echo '(00.66) Unfreezing tasks into 2' > $work/dump.log; exit 1"
+    result = await dumper(runc(body), tmp_path).dump(request_dump(leave_running=False))
+    assert result.stats.pages_written == 183634
+    with pytest.raises(DumpFailed):
+        await dumper(runc(body), tmp_path).dump(request_dump())
+
+
+async def test_gives_criu_more_options_where_the_shim_made_room_for_them(
+    runc: Runc, request_dump: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "runc.conf"
+    own.write_text("ext-unix-sk")
+    monkeypatch.setattr(module, "CRIU_CONF", own)
+    conf = tmp_path / "shim/abc/criu.conf"
+    conf.parent.mkdir(parents=True)
+    state = tmp_path / "root/abc/state.json"
+    state.write_text(json.dumps({"config": {"labels": ["bundle=/b", f"org.criu.config={conf}"]}}))
+    await dumper(runc("exit 0"), tmp_path).dump(request_dump())
+    assert conf.read_text().split("\n")[:2] == ["ext-unix-sk", "network-lock skip"]
+    assert "tcp-close" in conf.read_text()
+    await dumper(runc("exit 0"), tmp_path).dump(request_dump(tcp="Refuse"))
+    assert "tcp-close" not in conf.read_text()
+
+
+async def test_leaves_a_users_own_options_file_alone(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    conf = tmp_path / "mine.conf"
+    conf.write_text("tcp-close\n")
+    state = tmp_path / "root/abc/state.json"
+    state.write_text(json.dumps({"config": {"labels": [f"org.criu.config={conf}"]}}))
+    await dumper(runc("exit 0"), tmp_path).dump(request_dump())
+    assert conf.read_text() == "tcp-close\n"
+
+
+async def test_waits_for_a_lazy_restore_and_not_for_ever(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    pid = tmp_path / "restores/abc/lazy-pages.pid"
+    pid.parent.mkdir(parents=True)
+    pid.write_text(str(os.getpid()))
+    with pytest.raises(DumpFailed, match="still being read"):
+        await dumper(runc("exit 0"), tmp_path).dump(request_dump(limit_s=0.2))
+    running = asyncio.ensure_future(dumper(runc("exit 0"), tmp_path).dump(request_dump()))
+    await asyncio.sleep(0.1)
+    assert not running.done()
+    pid.unlink()
+    await running
+
+
+def test_the_program_that_stands_before_criu_may_be_run(tmp_path: Path) -> None:
+    """An installation that lost the permission would kill containers' dumps instead of failing them."""
+    assert os.access(module.WRAPPER / "criu", os.X_OK)
