@@ -126,7 +126,7 @@ class DockerSwarm:
 def _tasks(client: docker.APIClient, service_ids: list[str]) -> list[dict[str, Any]]:
     """Docker refuses the whole question when one of the services is gone; then each half is asked by itself."""
     try:
-        return list(client.tasks({"service": service_ids}))
+        return list(client.tasks({"service": service_ids}))  # type: ignore[no-untyped-call]
     except NotFound:
         if len(service_ids) == 1:
             return []

@@ -1,4 +1,4 @@
-"""What every Swarm of ours must do: its twin here, the real one on the lab (tests/e2e/test_docker_swarm.py)."""
+"""What every Swarm of ours must do: its twin here, the real one on the lab (tests/e2e/test_swarm_contract.py)."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def service(swarm: Swarm) -> Service | None:
     return next((one for one in await swarm.services() if one.name == NAME), None)
 
 
-async def slots(swarm: Swarm, service_id: str) -> list[int | None]:
+async def slots(swarm: Swarm, service_id: str) -> list[int]:
     return sorted((task.slot or 0) for task in await swarm.tasks([service_id]) if task.wanted)
 
 

@@ -72,20 +72,20 @@ class Cluster:
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), "the operator does not stop"
 
-    def create(self, kind: Kind, name: str, namespace: str | None = None, **parts: Any) -> dict[str, Any]:
+    def create(self, kind: Kind, name: str, namespace: str | None = None, **parts: Any) -> Any:
         body = {"metadata": {"name": name, **parts.pop("metadata", {})}, **parts}
         return self.call(self._client.create(kind, body, namespace))
 
-    def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
+    def get(self, kind: Kind, name: str, namespace: str | None = None) -> Any:
         return self.call(self._client.get(kind, name, namespace))
 
-    def find(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+    def find(self, kind: Kind, name: str, namespace: str | None = None) -> Any:
         try:
             return self.get(kind, name, namespace)
         except NotFound:
             return None
 
-    def list(self, kind: Kind, namespace: str | None = None, **selectors: str) -> list[dict[str, Any]]:
+    def list(self, kind: Kind, namespace: str | None = None, **selectors: str) -> Any:
         return self.call(self._client.list(kind, namespace, **selectors)).items
 
     def patch(self, kind: Kind, name: str, patch: dict[str, Any], namespace: str | None = None, **how: Any) -> Any:

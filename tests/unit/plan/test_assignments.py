@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from swarmkeep.model.checkpoint import CheckpointPhase, Reason
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, Reason
 from swarmkeep.model.kinds import LABEL_NODE, LABEL_WORKLOAD
-from swarmkeep.plan.actions import AssignCheckpoint, DropCheckpoint, FailCheckpoint
+from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, FailCheckpoint, Plan
 from swarmkeep.plan.assignments import PENDING_LIMIT, CheckpointView, plan_checkpoint
 
 from ..objects import NOW, checkpoint, worker, workload
@@ -15,12 +16,12 @@ from ..objects import NOW, checkpoint, worker, workload
 WISH = checkpoint(None, CheckpointPhase.NEW, name="now", reason=Reason.ON_DEMAND, node="")
 
 
-def view(item, **fields) -> CheckpointView:
+def view(item: Checkpoint, **fields: Any) -> CheckpointView:
     base = CheckpointView(item, False, workload(), (worker("n1"), worker("n2")), location_known=True)
     return replace(base, **fields)
 
 
-def only_action(plan):
+def only_action(plan: Plan) -> Action:
     (action,) = plan.actions
     return action
 
@@ -46,7 +47,7 @@ def test_a_record_that_an_agent_is_just_making_is_no_wish() -> None:
         ({"workers": (worker("n1", ready=False),)}, "n1, which runs"),
     ],
 )
-def test_a_wish_that_cannot_be_granted_fails_with_the_reason(fields, words: str) -> None:
+def test_a_wish_that_cannot_be_granted_fails_with_the_reason(fields: dict[str, Any], words: str) -> None:
     action = only_action(plan_checkpoint(view(WISH, **fields), NOW))
     assert isinstance(action, FailCheckpoint)
     assert words in action.message

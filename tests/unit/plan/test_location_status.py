@@ -46,7 +46,7 @@ def test_an_identity_on_record_is_never_replaced() -> None:
         ({"reports": (*GOOD, Report("n3", True, "xyz", ""))}, "False", "NotShared", "n3 sees xyz"),
     ],
 )
-def test_what_is_in_the_way_is_said(fields, status: str, reason: str, words: str) -> None:
+def test_what_is_in_the_way_is_said(fields: dict[str, Any], status: str, reason: str, words: str) -> None:
     plan = plan_location(view(**fields), NOW)
     found = reachable(plan)
     assert (found.status, found.reason) == (status, reason)

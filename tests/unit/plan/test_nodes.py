@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from swarmkeep.model.conditions import Condition, merge_conditions
 from swarmkeep.model.swarm import SwarmNode
-from swarmkeep.plan.actions import Tell
+from swarmkeep.plan.actions import Plan, Tell
 from swarmkeep.plan.nodes import LeaseView, NodeView, is_lost, is_ready, plan_node
 
 from ..objects import NOW
@@ -18,11 +19,12 @@ FRESH = LeaseView(1 * S, 15 * S, renewed=True)
 DEAD = LeaseView(15 * S, 15 * S, renewed=True)
 
 
-def view(**fields) -> NodeView:
+def view(**fields: Any) -> NodeView:
     return replace(NodeView("n1", (), FRESH, HERE, swarm_known=True), **fields)
 
 
-def ready(plan) -> Condition:
+def ready(plan: Plan) -> Condition:
+    assert plan.status is not None
     return plan.status.conditions[0]
 
 
@@ -42,7 +44,7 @@ def ready(plan) -> Condition:
         ({"lease": None, "swarm": replace(HERE, ready=False)}, "False", "NoLease", True),
     ],
 )
-def test_the_condition(fields, status: str, reason: str, lost: bool) -> None:
+def test_the_condition(fields: dict[str, Any], status: str, reason: str, lost: bool) -> None:
     condition = ready(plan_node(view(**fields), NOW))
     assert (condition.status, condition.reason) == (status, reason)
     merged = tuple(merge_conditions([], [condition], NOW, 1))

@@ -102,7 +102,7 @@ def test_missing_workloads_are_made_and_changed_ones_put_right() -> None:
         ({"policy": policy(schedule={"every": "5s", "suspend": True})}, "True", "Suspended", "suspend"),
     ],
 )
-def test_ready_says_what_is_in_the_way(fields, status: str, reason: str, words: str) -> None:
+def test_ready_says_what_is_in_the_way(fields: dict[str, Any], status: str, reason: str, words: str) -> None:
     found = condition(plan_policy(view(**fields), NOW), "Ready")
     assert (found.status, found.reason) == (status, reason)
     assert words in found.message
@@ -126,7 +126,7 @@ def test_while_the_swarm_is_away_nothing_is_made_and_the_numbers_stay() -> None:
         ({"members": (member(protected=False),)}, "NotAllProtected"),
     ],
 )
-def test_protected(fields, reason: str) -> None:
+def test_protected(fields: dict[str, Any], reason: str) -> None:
     assert condition(plan_policy(view(**fields), NOW), "Protected").reason == reason
 
 

@@ -4,13 +4,13 @@ import pytest
 
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Selector
-from swarmkeep.model.swarm import STACK_LABEL, Mode, Snapshot, Task
+from swarmkeep.model.swarm import STACK_LABEL, Mode, Service, Snapshot, Task
 from swarmkeep.plan.resolve import matches, resolve, task_of
 
 from ..objects import policy, service, task
 
 
-def swarm(*services, tasks: tuple[Task, ...] = ()) -> Snapshot:
+def swarm(*services: Service, tasks: tuple[Task, ...] = ()) -> Snapshot:
     return Snapshot.of((), services, tasks, {one.id for one in services})
 
 

@@ -1,15 +1,17 @@
 """Which versions go."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmkeep.model.checkpoint import CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
 from swarmkeep.plan.retention import FAILURES_KEPT, plan_retention
 
 from ..objects import checkpoint
 
 
-def numbers(checkpoints) -> list[int | None]:
+def numbers(checkpoints: Iterable[Checkpoint]) -> list[int | None]:
     return [item.version for item in checkpoints]
 
 
@@ -53,7 +55,9 @@ phases = st.sampled_from(list(CheckpointPhase))
     st.integers(1, 8),
     st.sets(st.integers(1, 30)),
 )
-def test_the_newest_good_version_never_goes(rows, keep_last: int, kept: set[int]) -> None:
+def test_the_newest_good_version_never_goes(
+    rows: list[tuple[int, CheckpointPhase, bool, bool]], keep_last: int, kept: set[int]
+) -> None:
     versions = [
         checkpoint(number, phase, name=f"c{index}", pinned=pinned, deleting=deleting)
         for index, (number, phase, pinned, deleting) in enumerate(rows)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.model.checkpoint import CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
 from swarmkeep.model.conditions import Condition, merge_conditions
 from swarmkeep.plan.actions import AssignCheckpoint, Plan, Tell
 from swarmkeep.plan.schedule import overdue_after
@@ -66,7 +66,7 @@ def told(plan: Plan) -> list[str]:
         ),
     ],
 )
-def test_protected(status, fields, reason: str) -> None:
+def test_protected(status: dict[str, Any], fields: dict[str, Any], reason: str) -> None:
     found = condition(plan_workload(view(status, **fields), NOW), "Protected")
     assert (found.status, found.reason) == ("True" if reason == "Protected" else "False", reason)
 
@@ -115,7 +115,7 @@ def test_drift_is_told_once() -> None:
         ({"lastStart": {"how": "Restored", "at": stamp(50)}}, (checkpoint(4, age_s=60),)),
     ],
 )
-def test_other_starts_are_no_drift(status, checkpoints) -> None:
+def test_other_starts_are_no_drift(status: dict[str, Any], checkpoints: tuple[Checkpoint, ...]) -> None:
     assert condition(plan_workload(view(status, checkpoints=checkpoints), NOW), "Drift").status == "False"
 
 
@@ -167,7 +167,9 @@ def test_an_overdue_version_is_drift_only_while_it_runs_long_enough() -> None:
         ({"phase": "Stopped", "claim": ""}, {"place": Place.SERVICE_GONE}, None),
     ],
 )
-def test_the_phase_is_the_agents_but_where_no_agent_can_write_it(status, fields, phase: str | None) -> None:
+def test_the_phase_is_the_agents_but_where_no_agent_can_write_it(
+    status: dict[str, Any], fields: dict[str, Any], phase: str | None
+) -> None:
     plan = plan_workload(view(status, **fields), NOW)
     assert plan.status is not None
     assert plan.status.fields.get("phase") == phase
@@ -188,7 +190,7 @@ def test_a_lost_node_is_told() -> None:
         ({}, {"workers": ()}),
     ],
 )
-def test_nothing_is_pruned_while_a_version_may_be_needed(status, fields) -> None:
+def test_nothing_is_pruned_while_a_version_may_be_needed(status: dict[str, Any], fields: dict[str, Any]) -> None:
     versions = tuple(checkpoint(number) for number in range(1, 10))
     plan = plan_workload(view(status, checkpoints=versions, **fields), NOW)
     assert not [action for action in plan.actions if isinstance(action, AssignCheckpoint)]
