@@ -24,6 +24,10 @@ REFRESH_S = 5.0
 """Cells with ages are computed by the server: they are asked for again this often."""
 
 
+PAUSE_S = 0.2
+"""Between two streams."""
+
+
 class LiveTable:
     """Rows by namespace and name, as the API last showed them."""
 
@@ -62,6 +66,7 @@ class LiveTable:
                 await self._refresh_or_note()
             else:
                 pauses.reset()
+                await asyncio.sleep(PAUSE_S)  # a server that ends streams at once must not become a busy loop
 
     async def _take(self, on_change: OnChange | None) -> None:
         async for event, table in follow_table(self._client, self._question, self._table):

@@ -17,6 +17,11 @@ from swarmkeep.kube.client import PAGE_SIZE, Client, collection_path, object_pat
 _ACCEPT = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
 
 
+SILENCE_LIMIT_S = 7200.0
+"""Streams of tables carry no bookmarks: silence is nothing strange. The server ends them within an hour, and a dead
+server is noticed by the kernel."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One object's line."""
@@ -116,7 +121,7 @@ async def follow_table(client: Client, question: Question, start: Table) -> Asyn
         "resourceVersion": start.resource_version,
     }
     columns = start.columns
-    lines = client.transport.lines(question.path, params=params, headers=_ACCEPT)
+    lines = client.transport.lines(question.path, params=params, headers=_ACCEPT, silence_limit_s=SILENCE_LIMIT_S)
     async with aclosing(lines):
         async for line in lines:
             type_, obj = _event(line, question.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -197,6 +198,30 @@ def test_watch_writes_plain_lines_when_piped(cli: Cli) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert process.stderr.read() == ""
+
+
+def test_watch_redraws_a_terminal_and_leaves_it_as_it_was(cli: Cli) -> None:
+    cli.run("apply", "-f", cli.file("p.yaml", policy(), workload()))
+    ours, theirs = os.openpty()
+    environment = {**cli.environment, "TERM": "xterm", "LINES": "40"}
+    with subprocess.Popen(
+        cli.command("watch"), stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+    ) as process:
+        os.close(theirs)
+
+        def read_until(text: bytes) -> bytes:
+            seen = b""
+            while text not in seen:
+                seen += os.read(ours, 65536)
+            return seen
+
+        assert b"checkpointpolicies" in read_until(b"redis.1")
+        set_status(cli, "wl", "redis.1", phase="Lost")
+        read_until(b"Lost")
+        process.send_signal(signal.SIGINT)
+        read_until(b"\x1b[?1049l")  # the terminal's own screen is back
+        assert process.wait(20) == 130
+    os.close(ours)
 
 
 def test_describe_tells_versions_conditions_and_events(cli: Cli) -> None:
