@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import time
 from typing import Any
@@ -92,6 +93,7 @@ def prepare_fresh(call: Call, settings: Settings) -> None:
 def undo(call: Call, settings: Settings) -> None:
     """Takes back all of a failed restore: another attempt or a fresh start finds nothing of it. Never raises."""
     end_page_server(settings, call.container_id)
+    forget_work(settings, call.container_id, keep_as="last-failure")
     try:
         environment = _environment(settings)
         words = [settings.runc, *_global_options(call, log=os.devnull), "delete", "--force", call.container_id]
@@ -113,6 +115,26 @@ def end_page_server(settings: Settings, container_id: str) -> None:
                 os.killpg(group, signal.SIGKILL)
         os.unlink(os.path.join(work, LAZY_PID))
     except (OSError, ValueError):
+        return
+
+
+def forget_work(settings: Settings, container_id: str, keep_as: str = "") -> None:
+    """Removes the logs of a container's restore, or keeps them under one name for all; never raises.
+
+    They stay where they are when the server of pages died too early: the agent has yet to see that.
+    """
+    try:
+        work = os.path.realpath(_read(os.path.join(settings.container_dir(container_id), "work")))
+        inside = work.startswith(os.path.realpath(settings.run_dir) + os.sep)
+        if not inside or os.path.exists(os.path.join(work, LAZY_FAILED)):
+            return
+        if keep_as:
+            kept = os.path.join(os.path.dirname(work), keep_as)
+            shutil.rmtree(kept, ignore_errors=True)
+            os.rename(work, kept)
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError:
         return
 
 

@@ -9,7 +9,7 @@ import time
 from swarmkeep.shim.arguments import Call
 from swarmkeep.shim.conversation import AgentAway, ask
 from swarmkeep.shim.labels import Container, matching, read_container, read_selectors
-from swarmkeep.shim.restore import end_page_server
+from swarmkeep.shim.restore import end_page_server, forget_work
 from swarmkeep.shim.settings import Settings
 
 
@@ -34,6 +34,7 @@ def kill(call: Call, settings: Settings) -> int | None:
 def delete(call: Call, settings: Settings) -> None:
     """Ends the server of lazy pages, should it still run, and forgets the container; runc then does the rest."""
     end_page_server(settings, call.container_id)
+    forget_work(settings, call.container_id)
     shutil.rmtree(settings.container_dir(call.container_id), ignore_errors=True)
 
 

@@ -28,7 +28,8 @@ def call(tmp_path: Path) -> Call:
 
 
 def order(tmp_path: Path, **more: Any) -> dict[str, Any]:
-    return {"do": "restore", "image": "/image", "work": str(tmp_path / "work"), "lazy": False, "tcp": "close", **more}
+    work = str(tmp_path / "run/restore/abc")
+    return {"do": "restore", "image": "/image", "work": work, "lazy": False, "tcp": "close", **more}
 
 
 def test_leaves_an_unprotected_container_to_runc_without_asking(
@@ -72,10 +73,10 @@ def test_starts_the_server_of_pages_before_a_lazy_restore(
     agent.script = lambda _: [order(tmp_path, lazy=True), None, {"done": True}]
     assert create(call, settings) == 0
     server, restored = calls()[:2]
-    assert server.startswith(f"criu lazy-pages --images-dir /image --work-dir {tmp_path}/work")
+    assert server.startswith(f"criu lazy-pages --images-dir /image --work-dir {tmp_path}/run/restore/abc")
     assert " --lazy-pages " in restored
     # The container is deleted: nobody is left to serve.
-    group = int((tmp_path / "work/lazy-pages.pid").read_text())
+    group = int((tmp_path / "run/restore/abc/lazy-pages.pid").read_text())
     end_page_server(settings, "abc")
     for _ in range(100):
         state = Path(f"/proc/{group}/stat")
@@ -84,7 +85,7 @@ def test_starts_the_server_of_pages_before_a_lazy_restore(
         time.sleep(0.01)
     else:
         pytest.fail("the server of pages still runs")
-    assert not (tmp_path / "work/lazy-pages.pid").exists()
+    assert not (tmp_path / "run/restore/abc/lazy-pages.pid").exists()
 
 
 def test_names_criu_its_options_only_while_it_restores(
@@ -128,6 +129,7 @@ def test_takes_a_failed_restore_back_and_does_what_the_agent_says_next(
     assert agent.heard[1]["error"]
     assert calls()[-1].endswith(" delete --force abc")
     assert not (tmp_path / "run/shim/abc/restored").exists()
+    assert sorted(path.name for path in (tmp_path / "run/restore").iterdir()) == ["last-failure"]
     after = json.loads((tmp_path / "bundle/config.json").read_bytes())
     assert {**after, "annotations": None} == {**before, "annotations": None}
 

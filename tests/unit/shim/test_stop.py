@@ -61,9 +61,31 @@ def test_takes_the_signal_that_the_image_names_for_the_stop_signal(
     assert kill(parse_call(["kill", "abc", "3"]), settings) == 0
 
 
-def test_forgets_a_deleted_container(settings: Settings) -> None:
+@pytest.fixture
+def work(settings: Settings) -> Path:
+    """The work folder of a restored container."""
+    work = Path(settings.run_dir) / "restore/abc"
+    work.mkdir(parents=True)
     folder = Path(settings.container_dir("abc"))
     folder.mkdir(parents=True)
-    (folder / "work").write_text("/nowhere")
+    (folder / "work").write_text(str(work))
+    return work
+
+
+def test_forgets_a_deleted_container(settings: Settings, work: Path) -> None:
     delete(parse_call(["delete", "--force", "abc"]), settings)
-    assert not folder.exists()
+    assert not Path(settings.container_dir("abc")).exists()
+    assert not work.exists()
+
+
+def test_keeps_the_word_that_pages_were_lost(settings: Settings, work: Path) -> None:
+    (work / "lazy-pages.failed").touch()
+    delete(parse_call(["delete", "abc"]), settings)
+    assert (work / "lazy-pages.failed").exists()
+
+
+def test_removes_nothing_outside_its_own_folder(settings: Settings, work: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (Path(settings.container_dir("abc")) / "work").write_text(str(tmp_path / "other"))
+    delete(parse_call(["delete", "abc"]), settings)
+    assert (tmp_path / "other").is_dir()
