@@ -81,6 +81,7 @@ async def _put(services: Services, call: Call, key: str, raw: bytes, guards: Seq
     result = await put_leased(services, call, key, raw, 0, guards)
     if isinstance(result, Stale):
         raise already_exists(call.resource, call.name)
+    services.recent.remember(key, result)
     return result
 
 

@@ -32,7 +32,7 @@ from swarmkeep.apiserver.status_errors import (
 from swarmkeep.apiserver.store import Stale, Stored
 from swarmkeep.apiserver.system_metadata import check_identity, is_released, updated_object, with_generation
 from swarmkeep.apiserver.validation import FieldError
-from swarmkeep.errors import InvalidObject, Unavailable
+from swarmkeep.errors import Conflict, InvalidObject, Unavailable, UserError
 
 Obj = dict[str, Any]
 Written = tuple[Stored, list[str], bool]
@@ -89,10 +89,7 @@ async def _update(services: Services, call: Call, change: Callable[[Obj], Any]) 
         return updated_object(call.resource, old, new, call.subresource)
 
     async with _alone(key_of(call.resource, call.namespace, call.name)):
-        stored = await services.store.read(key_of(call.resource, call.namespace, call.name))
-        if stored is None:
-            raise not_found(call.resource, call.name)
-        result = await _write(services, call, stored, lambda old: apply.drop_ownership(old, changed(old)))
+        result = await _write(services, call, lambda old: apply.drop_ownership(old, changed(old)))
     if result is None:
         raise not_found(call.resource, call.name)
     return *result, False
@@ -115,12 +112,9 @@ async def _apply(services: Services, call: Call, body: Any) -> Written:
     key = key_of(call.resource, call.namespace, call.name)
     async with _alone(key):
         for _ in range(_TRIES):
-            stored = await services.store.read(key)
-            if stored is not None:
-                result = await _write(services, call, stored, merged)
-                if result is not None:
-                    return *result, False
-                continue  # deleted meanwhile
+            result = await _write(services, call, merged)
+            if result is not None:
+                return *result, False
             if call.subresource:
                 raise not_found(call.resource, call.name)
             if "create" not in call.resource.verbs:
@@ -136,39 +130,54 @@ async def _apply(services: Services, call: Call, body: Any) -> Written:
     raise Unavailable(f'{call.resource.qualified_plural} "{call.name}" comes and goes too fast: try again')
 
 
-async def _write(
-    services: Services, call: Call, stored: Stored, change: Callable[[Obj], Obj]
-) -> tuple[Stored, list[str]] | None:
-    """Applies `change` until it is written; None if the object was deleted meanwhile. Raises StatusError."""
+async def _write(services: Services, call: Call, change: Callable[[Obj], Obj]) -> tuple[Stored, list[str]] | None:
+    """Applies `change` until it is written; None if there is no such object. Raises StatusError."""
     key = key_of(call.resource, call.namespace, call.name)
+    stored = services.recent.get(key)
+    is_guess = stored is not None
+    if stored is None:
+        stored = await services.store.read(key)
     for _ in range(_TRIES):
-        old = stored.obj()
-        new = change(old)
-        new, warnings = admission.shape(call.resource, new, call.field_validation)
-        new = with_generation(old, new)
-        admission.check(call.resource, new, old, call.subresource)
-        authorize_write(call, old, new)
-        guards = await guards_for(call.demands, services.etcd, services.node_leases)
-        unchanged = _same(old, new)
-        if unchanged and not guards:
-            return stored, warnings
-        result: Stored | Stale
-        if unchanged or call.dry_run:
-            stale = await services.store.check(key, stored.revision, guards)
-            result = stale or (stored if unchanged else Stored(codec.encode(new), stored.revision))
-        elif is_released(new):
-            raw = codec.encode(new)
-            deleted = await services.store.delete(key, stored.revision, guards)
-            result = deleted if isinstance(deleted, Stale) else Stored(raw, deleted)
-        else:
-            raw = codec.encode(new)
-            result = await create.put_leased(services, call, key, raw, stored.revision, guards)
-        if isinstance(result, Stored):
-            return result, warnings
-        if result.current is None:
+        if stored is None:
             return None
-        stored = result.current
+        try:
+            result, warnings = await _attempt(services, call, key, stored, change)
+        except (StatusError, UserError, Conflict):
+            if not is_guess:
+                raise
+            result, warnings = None, []
+        if isinstance(result, Stored) and not (is_guess and result is stored):
+            return result, warnings
+        # Nobody is refused, or told that nothing changes, because of what was only a guess.
+        stored = result.current if isinstance(result, Stale) else await services.store.read(key)
+        is_guess = False
     raise modified(call.resource, call.name)
+
+
+async def _attempt(
+    services: Services, call: Call, key: str, stored: Stored, change: Callable[[Obj], Obj]
+) -> tuple[Stored | Stale | None, list[str]]:
+    """One try on the object as it may be: `stored` itself if the change changes nothing."""
+    old = stored.obj()
+    new, warnings = admission.shape(call.resource, change(old), call.field_validation)
+    new = with_generation(old, new)
+    admission.check(call.resource, new, old, call.subresource)
+    authorize_write(call, old, new)
+    guards = await guards_for(call.demands, services.etcd, services.node_leases)
+    unchanged = _same(old, new)
+    if unchanged and not guards:
+        return stored, warnings
+    raw = codec.encode(new)
+    if unchanged or call.dry_run:
+        stale = await services.store.check(key, stored.revision, guards)
+        return stale or (stored if unchanged else Stored(raw, stored.revision)), warnings
+    if is_released(new):
+        deleted = await services.store.delete(key, stored.revision, guards)
+        return deleted if isinstance(deleted, Stale) else Stored(raw, deleted), warnings
+    result = await create.put_leased(services, call, key, raw, stored.revision, guards)
+    if isinstance(result, Stored):
+        services.recent.remember(key, result)
+    return result, warnings
 
 
 def _check_preconditions(call: Call, old: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swarmkeep.apiserver import codec
-from swarmkeep.etcd.records import KeyValue, Put
+from swarmkeep.etcd.records import Delete, KeyValue, Put
 
 from .http_api import APPLY, JSON_PATCH, WIDGETS, Api, Reply, serving, widget
 
@@ -135,10 +135,44 @@ async def test_what_was_written_between_reading_and_writing_is_kept(api: Api, ma
             await api.etcd.txn([], [Put(key, codec.encode(overtaking))])
         return found
 
+    await api.services.recent.load(api.etcd)  # forgets, so that it has to read
     api.etcd.get = read_then_be_overtaken  # type: ignore[method-assign]
     reply = await api.merge(f"{W}/status", {"status": {"ready": True}})
     assert reply.code == 200
     assert (reply.body["spec"]["color"], reply.body["status"]) == ("green", {"ready": True})
+
+
+@pytest.fixture
+async def behind(api: Api, made: Reply) -> str:
+    """The server has not seen that another wrote size 2; the version of that write."""
+    key = "/registry/example.dev/widgets/default/w"
+    stored = await api.etcd.get(key)
+    assert stored is not None
+    api.services.recent.observe = lambda event: None  # type: ignore[method-assign]
+    obj = codec.decode(stored.value, 0)
+    obj["spec"]["size"] = 2
+    return str((await api.etcd.txn([], [Put(key, codec.encode(obj))])).revision)
+
+
+async def test_nobody_is_refused_for_what_the_server_has_not_seen(api: Api, behind: str) -> None:
+    test = [{"op": "test", "path": "/spec/size", "value": 2}, {"op": "add", "path": "/spec/code", "value": "ab"}]
+    reply = await api.call("PATCH", W, test, content_type=JSON_PATCH)
+    assert (reply.code, reply.body["spec"]["code"]) == (200, "ab")
+
+
+async def test_the_newest_version_is_accepted_unseen(api: Api, behind: str) -> None:
+    assert (await api.call("PUT", W, widget(size=3, metadata={"resourceVersion": behind}))).code == 200
+
+
+async def test_nothing_changes_only_if_that_is_so(api: Api, behind: str) -> None:
+    reply = await api.merge(W, {"spec": {"size": 1}})
+    assert (reply.code, reply.body["spec"]["size"]) == (200, 1)
+    assert int(reply.version) > int(behind)
+
+
+async def test_what_was_deleted_unseen_is_not_there(api: Api, behind: str) -> None:
+    await api.etcd.txn([], [Delete("/registry/example.dev/widgets/default/w")])
+    assert (await api.merge(W, {"spec": {"size": 5}})).code == 404
 
 
 async def test_an_answer_that_was_lost_is_no_conflict(api: Api, made: Reply) -> None:
