@@ -176,13 +176,14 @@ class History:
 class Subscription:
     """A place in the history that moves on as changes are read. Close it when done."""
 
-    __slots__ = ("_changed", "_history", "_position", "_row", "revision")
+    __slots__ = ("_after", "_changed", "_history", "_position", "_row", "revision")
 
     def __init__(self, history: History, row: _Row, position: int, revision: int) -> None:
         self._history = history
         self._row = row
         self._position = position
         self._changed = asyncio.Event()
+        self._after = revision
         self.revision = revision
         """All changes up to here have been read."""
 
@@ -198,8 +199,12 @@ class Subscription:
             if available > 0:
                 changes = self._slice(start, min(available, limit))
                 self._position += len(changes)
-                self.revision = max(self.revision, changes[-1].revision)
-                return changes
+                # A server that starts reads back what was before: its clients may have seen more than it has by now.
+                unseen = [change for change in changes if change.revision > self._after]
+                if unseen:
+                    self.revision = max(self.revision, unseen[-1].revision)
+                    return unseen
+                continue
             self._changed.clear()
             await self._changed.wait()
 

@@ -71,22 +71,23 @@ class Hub:
         self._history.restart(begins_after=max(0, now - REPLAYED_REVISIONS))
         while True:
             try:
-                await self._watch(self._history.begins_after + 1, now)
+                await self._watch(self._history.begins_after + 1)
             except Compacted as error:
-                # Right after the start only: what was seen already is in the history, so the watch goes on behind it.
-                if self.ready.is_set() or error.revision <= self._history.begins_after:
+                # etcd accepts a watch from a compacted revision before it refuses it. As long as nothing has come, what
+                # cannot be read back was not seen by anybody here: the history begins behind it.
+                if self._history.revision > self._history.begins_after or error.revision <= self._history.begins_after:
                     self.ready.clear()
                     raise
                 self._history.restart(begins_after=error.revision)
 
-    async def _watch(self, start_revision: int, now: int) -> None:
+    async def _watch(self, start_revision: int) -> None:
         async with aclosing(self._etcd.watch(REGISTRY_PREFIX, start_revision=start_revision)) as batches:
             async for events in batches:
                 for event in events:
                     self._take(event)
-                if not self.ready.is_set() and (not events or self._history.revision >= now):
+                if not self.ready.is_set():
                     self.ready.set()
-                    log.info("follows etcd", revision=now)
+                    log.info("follows etcd", from_revision=start_revision)
 
     def _take(self, event: WatchEvent) -> None:
         for view in self._views:

@@ -91,6 +91,7 @@ class Dependents:
                 yield LOCATION, Ref("", section(obj, "status").get("location", "")), TOTALS_S
 
     def _of_policy(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        self._world.policies_changed()
         if new is not None and old is not None and _generation(old) == _generation(new):
             yield POLICY, ref, POLICY_S
             return

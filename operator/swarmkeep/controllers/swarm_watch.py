@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 
@@ -114,7 +115,11 @@ class SwarmWatch:
             self._wake_all()
 
     def _seen(self, new: Snapshot) -> None:
-        old, self._world.swarm = self._world.swarm, new
+        old = self._world.swarm
+        if old is not None and old.services == new.services:
+            # What was worked out from the services stays true.
+            new = replace(new, services=old.services)
+        self._world.swarm = new
         self._seen_at = time.monotonic()
         if self._world.swarm_problem:
             log.info("sees the Swarm", nodes=len(new.nodes), services=len(new.services))

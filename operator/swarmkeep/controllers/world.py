@@ -41,6 +41,10 @@ class World:
         self.swarm: Snapshot | None = None
         self.swarm_problem = "the Swarm was not asked yet"
         self._policies: dict[Ref, tuple[str, Policy | str]] = {}
+        self._sound: list[Policy] | None = None
+        self._winners: dict[str, Ref | None] = {}
+        """The policy that has each service; true for `_winners_among` and the policies known now."""
+        self._winners_among: Mapping[str, Service] | None = None
         self._workers: tuple[Worker, ...] | None = None
         self._node_names: dict[str, str] = {}
 
@@ -48,9 +52,17 @@ class World:
         """Forgets what was worked out from the Node objects."""
         self._workers = None
 
+    def policies_changed(self) -> None:
+        """Forgets what was worked out from the policies."""
+        self._sound = None
+        self._winners.clear()
+
     def policies(self) -> list[Policy]:
         """All policies that can be carried out."""
-        return [found for found in map(self._policy, self.cache.all(POLICY)) if isinstance(found, Policy)]
+        if self._sound is None:
+            found = map(self._policy, self.cache.all(POLICY))
+            self._sound = [policy for policy in found if isinstance(policy, Policy)]
+        return self._sound
 
     def policy_view(self, ref: Ref) -> PolicyView:
         """For plan_policy. Raises NotYet while the tasks of a service that it selects are unknown."""
@@ -189,8 +201,14 @@ class World:
         return parsed
 
     def _has(self, policy: Policy, service: Service) -> bool:
-        winner = winner_of(service, self.policies())
-        return winner is not None and winner.ref == policy.ref
+        services = self.swarm.services if self.swarm else None
+        if services is not self._winners_among:
+            self._winners.clear()
+            self._winners_among = services
+        if service.id not in self._winners:
+            winner = winner_of(service, self.policies())
+            self._winners[service.id] = winner.ref if winner else None
+        return self._winners[service.id] == policy.ref
 
     def _node_name(self, node_id: str) -> str:
         self.workers()

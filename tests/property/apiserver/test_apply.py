@@ -1,4 +1,5 @@
 import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,8 +31,12 @@ def test_applying_the_same_again_changes_nothing(first: dict[str, Any], second: 
 
 
 def by_key(spec: dict[str, Any]) -> dict[str, Any]:
-    """Lists of type set and map have no order of their own."""
-    return {name: sorted(value, key=repr) if name in ("set", "items") else value for name, value in spec.items()}
+    """Lists of type set and map have no order of their own, nor have the fields of their items."""
+    return {name: sorted(value, key=_text) if name in ("set", "items") else value for name, value in spec.items()}
+
+
+def _text(item: Any) -> str:
+    return json.dumps(item, sort_keys=True)
 
 
 @given(VALID_SPEC, VALID_SPEC)

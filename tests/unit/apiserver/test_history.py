@@ -52,6 +52,22 @@ async def test_a_reader_waits_for_what_comes() -> None:
     assert subscription.catch_up() == 2
 
 
+async def test_what_a_reader_has_seen_before_this_server_started_is_not_told_again() -> None:
+    history = History()
+    subscription = history.subscribe(WIDGETS, 3)
+    for revision in range(1, 6):
+        history.append(change(revision))
+    assert [found.revision for found in await asyncio.wait_for(subscription.next(), 1) or []] == [4, 5]
+
+
+async def test_changes_of_one_revision_may_come_in_two_parts() -> None:
+    history = History()
+    subscription = history.subscribe(WIDGETS, 0)
+    for _ in range(3):
+        history.append(change(1))
+    assert [len(await asyncio.wait_for(subscription.next(2), 1) or []) for _ in range(2)] == [2, 1]
+
+
 async def test_memory_is_bounded_and_who_is_too_slow_is_told() -> None:
     history = History(limit_bytes=20_000)
     slow = history.subscribe(WIDGETS, 0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from swarmkeep.errors import NotFound, StorageFull, Unavailable
@@ -28,11 +30,16 @@ def test_a_call_whose_answer_is_lost_has_done_its_work() -> None:
 
 
 def test_a_full_disk_takes_some_bytes_and_keeps_none() -> None:
-    asked = []
+    asked: list[bytes] = []
     blobs = FaultyBlobStore(MemoryBlobStore(), "F")
 
+    def chunks() -> Iterator[bytes]:
+        for chunk in (b"xx", b"yy"):
+            asked.append(chunk)
+            yield chunk
+
     with pytest.raises(StorageFull):
-        blobs.put("a", (asked.append(chunk) or chunk for chunk in [b"xx", b"yy"]))
+        blobs.put("a", chunks())
 
     assert asked == [b"xx"]
     with pytest.raises(NotFound):

@@ -2,18 +2,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from swarmkeep.errors import Conflict, CorruptData, HostError, StorageFull, Unavailable
-from swarmkeep.store import blob_local
 from swarmkeep.store.blob_local import LocalBlobStore
 
 
-def fail(number: int):
+def fail(number: int) -> Callable[..., None]:
     def call(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -64,7 +63,7 @@ def test_a_put_that_the_process_did_not_finish_is_invisible_until_it_is_discarde
 @pytest.mark.parametrize("number", [28, 122])
 def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     blobs = LocalBlobStore(tmp_path)
-    monkeypatch.setattr(blob_local.os, "fsync", fail(number))
+    monkeypatch.setattr(os, "fsync", fail(number))
 
     with pytest.raises(StorageFull, match="no space left"):
         blobs.put("a", [b"x"])
@@ -74,7 +73,7 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_read_only_mount_is_the_hosts_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blob_local.os, "link", fail(30))
+    monkeypatch.setattr(os, "link", fail(30))
 
     with pytest.raises(HostError, match="Read-only"):
         LocalBlobStore(tmp_path).put("a", [b"x"])
@@ -85,11 +84,11 @@ def test_a_link_that_the_server_made_and_then_denied_counts_as_made(
 ) -> None:
     link = os.link
 
-    def link_and_deny(*args: object, **kwargs: object) -> None:
-        link(*args, **kwargs)
+    def link_and_deny(source: Path, target: Path, **kwargs: bool) -> None:
+        link(source, target, **kwargs)
         raise FileExistsError(17, "File exists")
 
-    monkeypatch.setattr(blob_local.os, "link", link_and_deny)
+    monkeypatch.setattr(os, "link", link_and_deny)
     blobs = LocalBlobStore(tmp_path)
 
     blobs.put("a", [b"x"])
@@ -112,7 +111,7 @@ def test_a_folder_that_a_delete_removes_beneath_a_put_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = os.link
-    rounds = []
+    rounds: list[Path] = []
 
     def remove_first(source: Path, target: Path, **kwargs: bool) -> None:
         if not rounds:
@@ -120,7 +119,7 @@ def test_a_folder_that_a_delete_removes_beneath_a_put_is_made_again(
         rounds.append(target)
         link(source, target, **kwargs)
 
-    monkeypatch.setattr(blob_local.os, "link", remove_first)
+    monkeypatch.setattr(os, "link", remove_first)
     blobs = LocalBlobStore(tmp_path)
 
     blobs.put("a/b/c", [b"x"])
@@ -153,7 +152,9 @@ def test_a_link_in_place_of_a_blob_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_something_else_in_place_of_a_blob_is_damage_and_does_not_block(tmp_path: Path, make) -> None:
+def test_something_else_in_place_of_a_blob_is_damage_and_does_not_block(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "a")
 
     with pytest.raises(CorruptData, match="no regular file"):
@@ -166,8 +167,8 @@ class StaleListings:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._scandir, self._open = os.scandir, os.open
         self._known: dict[str, list[os.DirEntry[str]] | None] = {}
-        monkeypatch.setattr(blob_local.os, "scandir", self.scandir)
-        monkeypatch.setattr(blob_local.os, "open", self.open)
+        monkeypatch.setattr(os, "scandir", self.scandir)
+        monkeypatch.setattr(os, "open", self.open)
 
     @contextmanager
     def scandir(self, folder: Path) -> Iterator[list[os.DirEntry[str]]]:

@@ -22,12 +22,13 @@ from swarmkeep.errors import (
     SwarmKeepError,
     Unavailable,
 )
-from swarmkeep.store import folder_writer, manifest
+from swarmkeep.store import manifest
 from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.deadline import Stopped
-from swarmkeep.store.repository import GRACE_S, Repository, Swept
+from swarmkeep.store.repository import Repository
+from swarmkeep.store.sweeper import GRACE_S, Swept
 
 W = "default/redis.1"
 FACTS = {"specHash": "abc", "container": {"Name": "é", "n": [1, 2.5, None, True]}}
@@ -391,7 +392,7 @@ class TestGet:
             raise OSError(28, "No space left on device")
 
         repository.put(W, 1, small, {})
-        monkeypatch.setattr(folder_writer.os, "pwrite", full)
+        monkeypatch.setattr(os, "pwrite", full)
 
         with pytest.raises(StorageFull, match="on this node"):
             repository.get(W, 1, tmp_path / "target")
@@ -548,7 +549,7 @@ class TestDelete:
         self, repository: Repository, blobs: MemoryBlobStore, small: Path, tmp_path: Path
     ) -> None:
         repository.put(W, 1, small, {})
-        done = []
+        done: list[bool] = []
 
         def delete_once() -> bool:
             if not done:
