@@ -99,7 +99,12 @@ class Node:
         pid = self.pid
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
-            wait_until(f"the processes of {self.name} to die", lambda: self.pid is None, limit_s=30, every_s=0.02)
+
+            def died() -> bool:
+                self._let_frozen_die()
+                return self.pid is None
+
+            wait_until(f"the processes of {self.name} to die", died, limit_s=30, every_s=0.02)
         (self.state / "pid").unlink(missing_ok=True)
         network.unplug(self.settings, self.name)
         self._remove_cgroups()
@@ -145,6 +150,15 @@ class Node:
             time.sleep(0.1)
         shutil.rmtree(self.state, ignore_errors=True)
 
+    def _let_frozen_die(self) -> None:
+        """Thaws containers whose processes all have a SIGKILL waiting: in cgroup v1 a frozen process cannot die, and
+        one that is thawed with a SIGKILL waiting runs no instruction any more."""
+        for folder in _folders(_CGROUPS / "freezer" / self.settings.cgroup / self.name):
+            with contextlib.suppress(OSError):
+                state, procs = folder / "freezer.state", (folder / "cgroup.procs").read_text().split()
+                if state.read_text().strip() != "THAWED" and procs and all(_is_killed(int(pid)) for pid in procs):
+                    state.write_text("THAWED")
+
     def _remove_cgroups(self) -> None:
         for hierarchy in _CGROUPS.iterdir():
             top = hierarchy / self.settings.cgroup / self.name
@@ -166,6 +180,16 @@ def _folders(top: Path) -> Iterator[Path]:
         for path in top.iterdir():
             if path.is_dir():
                 yield from _folders(path)
+
+
+def _is_killed(pid: int) -> bool:
+    """Whether a SIGKILL waits for the process, or it is gone already."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    pending = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (signal.SIGKILL - 1) & 1 for mask in pending)
 
 
 def _start_time(pid: int) -> str | None:
