@@ -140,9 +140,22 @@ def test_metrics_tell_what_happened(lab: Lab, api: Api) -> None:
     assert 'swarmkeep_versions_total{reason="Schedule",result="stored"}' in agent
     assert 'swarmkeep_newest_version_timestamp_seconds{namespace="default",workload="measured.1"}' in agent
     assert 'swarmkeep_cold_starts_total{reason="NoVersion"}' in agent
+    assert number(agent, 'swarmkeep_frozen_seconds_count{reason="Schedule"}') >= 2
+    assert number(agent, 'swarmkeep_version_bytes_total{kind="memory"}') > 1e6
+    assert number(agent, "swarmkeep_lease_age_seconds") < 4
     leaders = 0
     for node in lab.managers:
         operator = node.execute(["curl", "-sf", "http://127.0.0.1:9642/metrics"], check=False).stdout
         leaders += "swarmkeep_operator_leader 1.0" in operator
-        assert "swarmkeep_api_requests_total" in node.execute(["curl", "-sf", "http://127.0.0.1:9641/metrics"]).stdout
+        if "swarmkeep_operator_leader 1.0" in operator:
+            assert number(operator, "swarmkeep_operator_queue_depth") < 100
+            measured = 'swarmkeep_workload_version_age_seconds{namespace="default",workload="measured.1"}'
+            assert number(operator, measured) < 20
+        server = node.execute(["curl", "-sf", "http://127.0.0.1:9641/metrics"]).stdout
+        assert 'code="200"' in server[server.index("swarmkeep_api_requests_total{") :]
     assert leaders == 1
+
+
+def number(metrics: str, name: str) -> float:
+    """The value of one sample."""
+    return float(next(line for line in metrics.splitlines() if line.startswith(name + " ")).rpartition(" ")[2])

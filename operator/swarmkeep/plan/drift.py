@@ -15,7 +15,7 @@ from swarmkeep.plan.schedule import overdue_after
 MISPLACED_AFTER = timedelta(seconds=30)
 """How long a task may run without its node having the claim: a claim is taken in a second or two."""
 
-_MEANT_FRESH = frozenset({"SpecChanged", "Completed", "NotInPolicy"})
+_MEANT_FRESH = frozenset({"SpecChanged", "NewService", "Completed", "NotInPolicy"})
 """Reasons for a fresh start that a user has asked for."""
 
 
@@ -37,17 +37,7 @@ def unwanted_cold_start(workload: Workload, checkpoints: Sequence[Checkpoint]) -
     start = workload.last_start
     if start is None or start.restored or start.at is None or start.reason in _MEANT_FRESH:
         return None
-    left = [
-        item
-        for item in checkpoints
-        if item.phase is CheckpointPhase.STORED
-        and not item.deleting
-        and item.version is not None
-        and item.taken_at is not None
-        and item.taken_at < start.at
-        and item.spec_hash == workload.spec_hash
-    ]
-    newest = max(left, key=lambda item: item.version or 0, default=None)
+    newest = _newest_before(start.at, [item for item in checkpoints if item.spec_hash == workload.spec_hash])
     if newest is None:
         return None
     return Drift(
@@ -55,6 +45,32 @@ def unwanted_cold_start(workload: Workload, checkpoints: Sequence[Checkpoint]) -
         f"its task started fresh ({start.reason}) although version {newest.version} was there; that version is kept",
         newest.version,
     )
+
+
+def last_of_earlier_service(workload: Workload, checkpoints: Sequence[Checkpoint]) -> int | None:
+    """The newest version of an earlier service of the same name, if the task started fresh because of that.
+
+    Its state is in no newer version. Whoever removed a service by mistake can have it back for as long as it is there.
+    """
+    start = workload.last_start
+    if start is None or start.at is None or start.reason != "NewService":
+        return None
+    newest = _newest_before(start.at, checkpoints)
+    return newest.version if newest is not None else None
+
+
+def _newest_before(moment: datetime, checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The newest good version that was taken before `moment`."""
+    good = [
+        item
+        for item in checkpoints
+        if item.phase is CheckpointPhase.STORED
+        and not item.deleting
+        and item.version is not None
+        and item.taken_at is not None
+        and item.taken_at < moment
+    ]
+    return max(good, key=lambda item: item.version or 0, default=None)
 
 
 def misplaced(

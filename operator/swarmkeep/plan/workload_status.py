@@ -20,7 +20,7 @@ from swarmkeep.model.swarm import Task
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, Plan, StatusPatch, Tell
 from swarmkeep.plan.assignments import Worker, removal
-from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
+from swarmkeep.plan.drift import Drift, last_of_earlier_service, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.retention import plan_retention
 from swarmkeep.plan.schedule import overdue_after
 
@@ -163,7 +163,8 @@ def _prune(view: WorkloadView, drift: Drift | None) -> tuple[list[AssignCheckpoi
     workload = view.workload
     if view.policy is None or workload.phase is not Phase.RUNNING or view.node_lost or workload.failed_restores:
         return [], False
-    keep = {drift.keep_version} if drift is not None and drift.keep_version is not None else set()
+    needed = (drift.keep_version if drift is not None else None, last_of_earlier_service(workload, view.checkpoints))
+    keep = {version for version in needed if version is not None}
     going = plan_retention(view.checkpoints, view.policy.keep_last, keep)
     steps = [removal(item, workload, view.workers, "Pruned") for item in going[:PRUNED_AT_ONCE]]
     return [step for step in steps if step is not None], len(going) > PRUNED_AT_ONCE and None not in steps

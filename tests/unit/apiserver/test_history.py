@@ -65,7 +65,8 @@ async def test_changes_of_one_revision_may_come_in_two_parts() -> None:
     subscription = history.subscribe(WIDGETS, 0)
     for _ in range(3):
         history.append(change(1))
-    assert [len(await asyncio.wait_for(subscription.next(2), 1) or []) for _ in range(2)] == [2, 1]
+    parts = [await asyncio.wait_for(subscription.next(2), 1) for _ in range(2)]
+    assert [len(part or []) for part in parts] == [2, 1]
 
 
 async def test_memory_is_bounded_and_who_is_too_slow_is_told() -> None:

@@ -108,6 +108,7 @@ def test_drift_is_told_once() -> None:
     ("status", "checkpoints"),
     [
         (cold("SpecChanged"), (checkpoint(4, age_s=60),)),
+        (cold("NewService"), (checkpoint(4, age_s=60),)),
         (cold("Completed"), (checkpoint(4, age_s=60),)),
         (cold(), (checkpoint(4, age_s=40),)),
         (cold(), (checkpoint(4, age_s=60, spec_hash="other"),)),
@@ -119,9 +120,10 @@ def test_other_starts_are_no_drift(status: dict[str, Any], checkpoints: tuple[Ch
     assert condition(plan_workload(view(status, checkpoints=checkpoints), NOW), "Drift").status == "False"
 
 
-def test_the_version_that_a_cold_start_missed_is_not_pruned() -> None:
+@pytest.mark.parametrize("reason", ["NoRestorableVersion", "NewService"])
+def test_the_version_that_a_fresh_start_left_behind_is_not_pruned(reason: str) -> None:
     versions = tuple(checkpoint(number, age_s=100 - number * 10) for number in range(1, 10))
-    plan = plan_workload(view(cold("NoRestorableVersion"), checkpoints=versions), NOW)
+    plan = plan_workload(view(cold(reason), checkpoints=versions), NOW)
     gone = [action.ref.name for action in plan.actions if isinstance(action, AssignCheckpoint)]
     assert "redis.1-v4" not in gone
     assert "redis.1-v3" in gone
