@@ -16,9 +16,17 @@ from aiohttp import web
 from swarmkeep.apiserver import objects, reviews, routes, wellknown
 from swarmkeep.apiserver.answers import Answer
 from swarmkeep.apiserver.authn import User, user_of
+from swarmkeep.apiserver.authz import READS
 from swarmkeep.apiserver.negotiation import decode_body
 from swarmkeep.apiserver.services import Services
-from swarmkeep.apiserver.status_errors import StatusError, failure, method_not_allowed, status_of, unknown_path
+from swarmkeep.apiserver.status_errors import (
+    StatusError,
+    failure,
+    method_not_allowed,
+    outcome_unknown,
+    status_of,
+    unknown_path,
+)
 from swarmkeep.errors import Unavailable
 from swarmkeep.obs import apiserver_metrics as metrics
 
@@ -95,7 +103,8 @@ class _Door:
             return _response(self._document(request, steps))
         group, version, rest = place
         if request.method == "POST" and (group, version) in (reviews.AUTHORIZATION, reviews.AUTHENTICATION):
-            body = decode_body(request.content_type, await request.read())
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                body = decode_body(request.content_type, await request.read())
             answer = reviews.review(user, (group, version), rest[-1], body)
             if answer is None:
                 raise unknown_path(request.path)
@@ -110,7 +119,8 @@ class _Door:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 return _response(await objects.serve(self._services, request, call, wanted))
         except TimeoutError:
-            raise Unavailable(f"{call.verb} took longer than {REQUEST_TIMEOUT_S:g}s: try again") from None
+            took = f"{call.verb} took longer than {REQUEST_TIMEOUT_S:g}s"
+            raise Unavailable(took) if call.verb in READS else outcome_unknown(took) from None
 
     async def _health(self, request: web.Request, what: str) -> web.Response:
         _only_reading(request)

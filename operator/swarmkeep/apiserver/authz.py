@@ -66,10 +66,17 @@ def write_denial(user: User, access: Access, old: Object | None, new: Object | N
     if (access.group, access.plural) == (CHECKPOINT.group, CHECKPOINT.plural):
         if old is not None and _checkpoint_node(old) not in ("", user.name):
             return "an agent may write only checkpoints of its own node"
+        if new is None and old is not None and not _checkpoint_node(old):
+            return "an agent may delete only checkpoints that were given to its node"
         if new is not None and _checkpoint_node(new) != user.name:
             return f"an agent's checkpoint must carry the label {LABEL_NODE} with its own node's name"
     if (access.group, access.plural) == (WORKLOAD.group, WORKLOAD.plural):
         return _claim_denial(user, old, new, expired_lease)
+    if (access.group, access.plural) == (EVENT.group, EVENT.plural) and new is not None:
+        if old is not None and _reporter(old) != user.name:
+            return "an agent may change only events that it has reported"
+        if _reporter(new) != user.name:
+            return "an agent's event must carry its node's name in reportingInstance"
     return None
 
 
@@ -101,6 +108,10 @@ def _checkpoint_node(obj: Object) -> str:
     return str(section(obj, "status").get("node") or section(obj, "metadata", "labels").get(LABEL_NODE) or "")
 
 
+def _reporter(event: Object) -> str:
+    return str(event.get("reportingInstance") or section(event, "source").get("host") or "")
+
+
 def _claim_denial(user: User, old: Object | None, new: Object | None, expired_lease: str) -> str | None:
     if old is None or new is None:
         return "an agent may write only the status of workloads that exist"
@@ -109,8 +120,17 @@ def _claim_denial(user: User, old: Object | None, new: Object | None, expired_le
         return "an agent may claim workloads only for its own node"
     if holder not in ("", user.name, expired_lease):
         return f"the workload is claimed by node {holder}, whose lease must be proven to have run out"
+    epoch = _claim_epoch(old)
+    # A claim is taken under the next epoch, each time; whoever keeps it or gives it back leaves the epoch alone.
+    allowed = (epoch, epoch + 1) if taker and holder == taker else (epoch + 1,) if taker else (epoch,)
+    if _claim_epoch(new) not in allowed:
+        return f"the claim's epoch may become {' or '.join(map(str, allowed))}, not {_claim_epoch(new)}"
     return None
 
 
 def _claim_node(obj: Object) -> str:
     return str(section(obj, "status", "claim").get("node") or "")
+
+
+def _claim_epoch(obj: Object) -> int:
+    return int(section(obj, "status", "claim").get("epoch") or 0)

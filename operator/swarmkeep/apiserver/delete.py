@@ -24,7 +24,7 @@ _TRIES = 50
 async def delete(services: Services, call: Call, options: Any) -> tuple[Stored, bool]:
     """The object as it was or is now, and whether it is gone. Raises StatusError."""
     preconditions = _preconditions(options)
-    dry_run = call.dry_run or "All" in (options.get("dryRun") or () if isinstance(options, Mapping) else ())
+    dry_run = call.dry_run or _is_dry_run(options)
     is_namespace = admission.is_kind(call.resource, NAMESPACE.group, NAMESPACE.name)
     if is_namespace and call.name in PERMANENT:
         raise forbidden(call.resource, call.name, "this namespace may not be deleted")
@@ -75,6 +75,13 @@ def _preconditions(options: Any) -> Mapping[str, Any]:
     if not isinstance(preconditions, Mapping):
         raise bad_request("preconditions must be an object")
     return preconditions
+
+
+def _is_dry_run(options: Any) -> bool:
+    wanted = (options or {}).get("dryRun") or []
+    if not isinstance(wanted, list):
+        raise bad_request("dryRun must be a list")
+    return "All" in wanted
 
 
 def _check(call: Call, old: Mapping[str, Any], preconditions: Mapping[str, Any]) -> None:

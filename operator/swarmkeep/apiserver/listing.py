@@ -22,6 +22,9 @@ from swarmkeep.etcd.records import KeyValue
 CHUNK = 500
 """Keys that are read from etcd at once: the server answers others in between."""
 
+MAX_REVISION = 2**63 - 1
+"""etcd counts in 64 bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -139,6 +142,11 @@ def _read_token(token: str, prefix: str) -> tuple[int, str]:
         revision, start = content["rv"], content["start"]
     except (ValueError, KeyError, TypeError, binascii.Error):
         raise bad_request("continue is no token of this API") from None
-    if not isinstance(revision, int) or revision < 1 or not isinstance(start, str) or not start.startswith(prefix):
+    if (
+        not isinstance(revision, int)
+        or not 1 <= revision <= MAX_REVISION
+        or not isinstance(start, str)
+        or not start.startswith(prefix)
+    ):
         raise bad_request("continue is a token of another list")
     return revision, start

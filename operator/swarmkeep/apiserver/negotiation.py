@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
@@ -89,7 +90,7 @@ def _json(body: bytes) -> Any:
 
 
 def _load_json(body: bytes) -> Any:
-    decoded = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+    decoded = json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, parse_float=_finite)
     if b"\\ud" in body.lower():
         # Half of a surrogate pair, which only an escape can smuggle in, could never be written again.
         json.dumps(decoded, ensure_ascii=False).encode()
@@ -112,6 +113,13 @@ def _yaml(body: bytes) -> Any:
 
 def _printable(error: Exception) -> str:
     return str(error).encode("ascii", "backslashreplace").decode()
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from swarmkeep.apiserver.status_errors import StatusError, bad_request, lease_alive
@@ -19,12 +19,18 @@ from swarmkeep.model.kinds import LEASE, NODE_LEASE_NAMESPACE
 NODE_LEASE_PREFIX = f"/registry/{LEASE.group}/{LEASE.plural}/{NODE_LEASE_NAMESPACE}/"
 
 UNKNOWN_DURATION_RETRY_S = 5.0
+LONGEST_LEASE_S = 60.0
+"""What a lease that this server never saw may have lasted at most: it is gone, and its node may not know that yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     revision: int
     at: float
+    duration_s: float | None = None
+    """How long it lasts; None if it does not say."""
+    gone: bool = False
+    """It was deleted then. Its node may believe in it until it would have run out."""
 
 
 class NodeLeases:
@@ -33,17 +39,21 @@ class NodeLeases:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._seen: dict[str, _Seen] = {}
+        self._watched_since: float | None = None
 
     async def load(self, etcd: Etcd) -> None:
         """Reads all leases. Those that have not changed since keep the time at which they were seen."""
         found = await etcd.range(NODE_LEASE_PREFIX)
         now = self._clock()
+        if self._watched_since is None:
+            self._watched_since = now
         before, self._seen = self._seen, {}
         for item in found.items:
-            seen = before.get(item.key)
-            self._seen[item.key] = (
-                seen if seen and seen.revision == item.mod_revision else _Seen(item.mod_revision, now)
-            )
+            seen = before.pop(item.key, None)
+            same = seen is not None and seen.revision == item.mod_revision and not seen.gone
+            self._seen[item.key] = seen if seen and same else _Seen(item.mod_revision, now, _duration_s(item.value))
+        for key, seen in before.items():
+            self._seen[key] = seen if seen.gone else replace(seen, at=now, gone=True)
 
     def observe(self, event: WatchEvent) -> None:
         """Takes in one change."""
@@ -54,9 +64,10 @@ class NodeLeases:
         if seen and seen.revision >= revision:
             return
         if event.type is EventType.DELETE:
-            self._seen.pop(key, None)
+            lasted = _duration_s(event.previous.value) if event.previous else seen.duration_s if seen else None
+            self._seen[key] = _Seen(revision, self._clock(), lasted, gone=True)
         else:
-            self._seen[key] = _Seen(revision, self._clock())
+            self._seen[key] = _Seen(revision, self._clock(), _duration_s(event.current.value))
 
     def expired(self, node: str, current: KeyValue | None) -> Compare:
         """The compare that proves, within a transaction, that the node's lease has run out.
@@ -66,6 +77,9 @@ class NodeLeases:
         """
         key = lease_key(node)
         if current is None:
+            left = self._left_of_deleted(key)
+            if left > 0:
+                raise lease_alive(node, left, "it was deleted, and its node may not know that yet")
             return Compare(key, "mod", 0)
         duration = _duration_s(current.value)
         if duration is None:
@@ -77,6 +91,16 @@ class NodeLeases:
         if left > 0:
             raise lease_alive(node, left, "it was renewed lately")
         return Compare(key, "mod", current.mod_revision)
+
+    def _left_of_deleted(self, key: str) -> float:
+        """Seconds for which the node of a lease that is not there may still believe in it."""
+        seen = self._seen.get(key)
+        if seen is not None and not seen.gone:
+            # This server has not heard of the deletion yet.
+            return seen.duration_s or LONGEST_LEASE_S
+        since = seen.at if seen else self._watched_since
+        lasts = (seen.duration_s if seen else None) or LONGEST_LEASE_S
+        return lasts if since is None else lasts - (self._clock() - since)
 
 
 def lease_key(node: str) -> str:

@@ -21,7 +21,10 @@ def review(user: User, group_version: tuple[str, str], plural: str, body: Any) -
         case (("authentication.k8s.io", "v1"), "selfsubjectreviews"):
             status: dict[str, Any] = {"userInfo": {"username": user.name, "groups": list(user.groups)}}
         case (("authorization.k8s.io", "v1"), "selfsubjectaccessreviews"):
-            status = _access(user, body.get("spec") or {})
+            spec = body.get("spec") or {}
+            if not isinstance(spec, dict):
+                raise bad_request("the spec of a review must be an object")
+            status = _access(user, spec)
         case (("authorization.k8s.io", "v1"), "selfsubjectrulesreviews"):
             status = {"incomplete": user.role is Role.AGENT, "nonResourceRules": [], "resourceRules": _rules(user)}
         case _:
@@ -60,8 +63,10 @@ def _rules(user: User) -> list[dict[str, Any]]:
             return [reading, *({"verbs": ["*"], "apiGroups": [g], "resources": r} for g, r in writing)]
         case Role.AGENT:
             changes = ["create", "update", "patch"]
+            deletes = {"verbs": ["delete"], "apiGroups": ["swarmkeep.dev"], "resources": ["checkpoints"]}
             return [
                 reading,
+                deletes,
                 {"verbs": changes, "apiGroups": [""], "resources": ["events"]},
                 {"verbs": changes, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"]},
                 {

@@ -15,7 +15,7 @@ from swarmkeep.apiserver.protobuf import UnsupportedMedia
 from swarmkeep.apiserver.resources import Resource
 from swarmkeep.apiserver.schema import invalid_message
 from swarmkeep.apiserver.validation import FieldError
-from swarmkeep.etcd.failures import Compacted, RequestTooLarge
+from swarmkeep.etcd.failures import Compacted, EtcdOutcomeUnknown, RequestTooLarge
 
 Status = dict[str, Any]
 
@@ -160,6 +160,11 @@ def lease_alive(node: str, retry_after_s: float, why: str) -> StatusError:
     )
 
 
+def outcome_unknown(what: str) -> StatusError:
+    """504, without an invitation to try again: a client that repeats the write could do it twice."""
+    return StatusError(504, "Timeout", f"{what}; it may have been carried out: read the object before trying again")
+
+
 def status_of(error: Exception) -> StatusError:
     """Any exception as an answer; what is nobody's intention becomes 500."""
     match error:
@@ -173,6 +178,8 @@ def status_of(error: Exception) -> StatusError:
             return StatusError(413, "RequestEntityTooLarge", f"the object is too large to be stored: {error}")
         case UnsupportedMedia():
             return StatusError(415, "UnsupportedMediaType", str(error))
+        case EtcdOutcomeUnknown():
+            return outcome_unknown(str(error))
         case errors.Unavailable():
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             details = {"retryAfterSeconds": RETRY_AFTER_S}

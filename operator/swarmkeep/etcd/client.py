@@ -18,6 +18,7 @@ from etcd3 import etcdrpc
 from swarmkeep.etcd.endpoints import Member, Members, TlsFiles
 from swarmkeep.etcd.failures import (
     Compacted,
+    EtcdOutcomeUnknown,
     EtcdUnavailable,
     LeaseGone,
     describe,
@@ -90,7 +91,7 @@ class Client:
         )
         names = ", ".join(dict.fromkeys(operation.key for operation in (*success, *failure)))
         response, repeated = await self._call(
-            lambda m, t: m.kv.Txn(request, timeout=t), f"transaction on {names}", timeout=timeout
+            lambda m, t: m.kv.Txn(request, timeout=t), f"transaction on {names}", timeout=timeout, writes=True
         )
         answers = tuple(answer(message) for message in response.responses)
         return TxnResult(response.succeeded, response.header.revision, answers, repeated)
@@ -145,9 +146,12 @@ class Client:
         await self._members.close()
 
     async def _call(
-        self, call: Call, doing: str, *, timeout: float | None = None, attempt: float = 0.0
+        self, call: Call, doing: str, *, timeout: float | None = None, attempt: float = 0.0, writes: bool = False
     ) -> tuple[Any, bool]:
-        """The answer, and whether an earlier try may have had an effect."""
+        """The answer, and whether an earlier try may have had an effect.
+
+        Raises EtcdOutcomeUnknown, not EtcdUnavailable, when that is so of a call that `writes` and is given up.
+        """
         total = self._timeout if timeout is None else timeout
         share = min(max(attempt, ATTEMPT_TIMEOUT_S), max(total / 2, total - ATTEMPT_TIMEOUT_S))
         deadline = monotonic() + total
@@ -170,7 +174,7 @@ class Client:
             failures += 1
             pause = self._pause(failures)
             if monotonic() + pause >= deadline:
-                raise failure
+                raise EtcdOutcomeUnknown(str(failure)) if writes and repeated else failure
             await asyncio.sleep(pause)
 
     def _pause(self, failures: int) -> float:

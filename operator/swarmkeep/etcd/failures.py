@@ -13,6 +13,10 @@ class EtcdUnavailable(Unavailable):
     """No etcd member answered in time."""
 
 
+class EtcdOutcomeUnknown(EtcdUnavailable):
+    """No etcd member answered in time, and the write may have been carried out all the same."""
+
+
 class Compacted(Conflict):
     """The revision that was asked for has been compacted away: read the newest state and go on from there."""
 
@@ -22,6 +26,10 @@ class Compacted(Conflict):
         self.revision = revision
         """The oldest revision that is still there; 0 if etcd did not say."""
         super().__init__("etcd has compacted the revision that was asked for")
+
+
+class FutureRevision(Compacted):
+    """The revision that was asked for has not been yet, as after etcd was restored from a backup: list again, too."""
 
 
 class RequestTooLarge(UserError):
@@ -73,6 +81,8 @@ def failure_of(error: grpc.RpcError, doing: str) -> SwarmKeepError:
     text = f"etcd: {doing}: {details or code.name}"
     if "compacted" in details:
         return Compacted()
+    if "future revision" in details:
+        return FutureRevision()
     if "lease not found" in details:
         return LeaseGone(text)
     if "database space exceeded" in details:

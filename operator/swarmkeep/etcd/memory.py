@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
-from swarmkeep.etcd.failures import Compacted, EtcdUnavailable, LeaseGone, RequestTooLarge
+from swarmkeep.etcd.failures import Compacted, EtcdUnavailable, FutureRevision, LeaseGone, RequestTooLarge
 from swarmkeep.etcd.records import (
     Compare,
     Delete,
@@ -61,6 +61,8 @@ class MemoryEtcd:
     ) -> RangeResult:
         """As the port says."""
         self._enter()
+        if revision > self.revision:
+            raise FutureRevision
         keys = self._keys if revision in (0, self.revision) else self._keys_at(revision)
         found = [keys[key] for key in sorted(keys) if key.startswith(prefix) and key >= start]
         shown = found[:limit] if limit else found

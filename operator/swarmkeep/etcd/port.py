@@ -23,7 +23,7 @@ class Etcd(Protocol):
     ) -> RangeResult:
         """Keys that begin with `prefix`, in order, from `start` on, at most `limit`, as they were at `revision`.
 
-        0 means no limit, and the newest revision. Raises Compacted.
+        0 means no limit, and the newest revision. Raises Compacted, FutureRevision.
         """
 
     async def txn(
@@ -37,7 +37,8 @@ class Etcd(Protocol):
         """Carries out `success` if all compares hold, else `failure`, as one step.
 
         When the answer to a try was lost the call is repeated and says so (`repeated`): with at least one compare on
-        what is written, a repetition cannot write twice. Raises RequestTooLarge, StorageFull, LeaseGone.
+        what is written, a repetition cannot write twice. Raises RequestTooLarge, StorageFull, LeaseGone, and
+        EtcdOutcomeUnknown instead of EtcdUnavailable when it may have been carried out.
         """
 
     def watch(self, prefix: str, *, start_revision: int) -> AsyncGenerator[list[WatchEvent], None]:

@@ -128,7 +128,7 @@ def checkpoint(label: str = "", node: str = "") -> dict[str, Any]:
         (checkpoint("n1"), None, True),
         (checkpoint("n2"), None, False),
         (checkpoint("", "n2"), None, False),
-        (checkpoint(), None, True),
+        (checkpoint(), None, False),
     ],
 )
 def test_which_checkpoints_an_agent_may_write(old: Any, new: Any, allowed: bool) -> None:
@@ -137,17 +137,27 @@ def test_which_checkpoints_an_agent_may_write(old: Any, new: Any, allowed: bool)
     assert write_denial(OPERATOR, access, old, new, "") is None
 
 
-def workload(node: str | None) -> dict[str, Any]:
-    return {"metadata": {}, "status": {"claim": {"node": node}}}
+def workload(node: str | None, epoch: int | None = None) -> dict[str, Any]:
+    return {"metadata": {}, "status": {"claim": {"node": node, **({} if epoch is None else {"epoch": epoch})}}}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expired", "allowed"),
     [
-        (workload(""), workload("n1"), "", True),
-        (workload(None), workload("n1"), "", True),
-        ({"metadata": {}}, workload("n1"), "", True),
-        ({"metadata": {}, "status": None}, workload("n1"), "", True),
+        (workload(""), workload("n1", 1), "", True),
+        (workload(None), workload("n1", 1), "", True),
+        ({"metadata": {}}, workload("n1", 1), "", True),
+        ({"metadata": {}, "status": None}, workload("n1", 1), "", True),
+        (workload("", 4), workload("n1", 5), "", True),
+        (workload("", 4), workload("n1", 4), "", False),
+        (workload("", 4), workload("n1", 6), "", False),
+        (workload("n1", 4), workload("n1", 4), "", True),
+        (workload("n1", 4), workload("n1", 5), "", True),
+        (workload("n1", 4), workload("n1", 1), "", False),
+        (workload("n1", 4), workload("", 4), "", True),
+        (workload("n1", 4), workload("", 0), "", False),
+        (workload("", 4), workload("", 4), "", True),
+        (workload("", 4), workload(""), "", False),
         (workload("n1"), workload("n1"), "", True),
         (workload("n1"), workload(""), "", True),
         (workload("n1"), {"metadata": {}}, "", True),
@@ -155,7 +165,8 @@ def workload(node: str | None) -> dict[str, Any]:
         (workload(""), workload("n2"), "", False),
         (workload("n2"), workload("n2"), "", False),
         (workload("n2"), workload("n1"), "", False),
-        (workload("n2"), workload("n1"), "n2", True),
+        (workload("n2", 4), workload("n1", 5), "n2", True),
+        (workload("n2", 4), workload("n1", 4), "n2", False),
         (workload("n2"), workload(""), "n2", True),
         (workload("n2"), workload("n1"), "n3", False),
         (workload("n2"), workload("n3"), "n2", False),
@@ -165,3 +176,25 @@ def workload(node: str | None) -> dict[str, Any]:
 def test_whose_workloads_an_agent_may_claim(old: Any, new: Any, expired: str, allowed: bool) -> None:
     access = Access("patch", OURS, "workloads", "default", "w", "status")
     assert (write_denial(AGENT, access, old, new, expired) is None) is allowed
+
+
+def event(reporter: str, host: str = "") -> dict[str, Any]:
+    return {"reportingInstance": reporter, "source": {"host": host}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        (None, event("n1"), True),
+        (None, event("", "n1"), True),
+        (None, event("n2"), False),
+        (None, {}, False),
+        (event("n1"), event("n1"), True),
+        (event("n1"), event("n2"), False),
+        (event("n2"), event("n1"), False),
+    ],
+)
+def test_whose_events_an_agent_may_write(old: Any, new: Any, allowed: bool) -> None:
+    access = Access("patch", CORE, "events", "default", "e")
+    assert (write_denial(AGENT, access, old, new, "") is None) is allowed
+    assert write_denial(OPERATOR, access, old, new, "") is None

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from swarmkeep.apiserver.authn import Role, User
+from swarmkeep.apiserver.node_leases import LONGEST_LEASE_S, NodeLeases
+from swarmkeep.apiserver.status_errors import StatusError
 from swarmkeep.etcd.election import Election
 from swarmkeep.etcd.records import Delete
 
@@ -40,7 +42,9 @@ async def seen(api: Api) -> None:
 async def claim(api: Api, node: str, expired: str | None = None) -> Reply:
     before, api.user = api.user, User(node, Role.AGENT)
     headers = {"Swarmkeep-Expired-Lease": expired} if expired is not None else None
-    reply = await api.merge(f"{WORKLOADS}/w/status", {"status": {"claim": {"node": node, "epoch": 2}}}, headers)
+    known = (await api.get(f"{WORKLOADS}/w")).body.get("status") or {}
+    epoch = int((known.get("claim") or {}).get("epoch") or 0) + 1
+    reply = await api.merge(f"{WORKLOADS}/w/status", {"status": {"claim": {"node": node, "epoch": epoch}}}, headers)
     api.user = before
     return reply
 
@@ -87,8 +91,45 @@ async def test_the_expired_lease_must_be_that_of_the_holder(claimed: Api) -> Non
         assert (await claim(claimed, "n1", expired=other)).code == 403
 
 
-async def test_a_node_without_a_lease_is_not_alive(claimed: Api) -> None:
+async def test_a_node_may_believe_in_a_deleted_lease_until_it_would_have_run_out(claimed: Api) -> None:
     assert (await claimed.call("DELETE", f"{NODE_LEASES}/n2")).code == 200
+    await seen(claimed)
+    refused = await claim(claimed, "n1", expired="n2")
+    assert (refused.code, refused.reason) == (409, "LeaseAlive")
+    assert "deleted" in refused.message
+    claimed.clock.now += LEASE_S
+    assert (await claim(claimed, "n1", expired="n2")).code == 200
+
+
+async def test_a_lease_that_this_server_never_saw_may_have_been_long(claimed: Api) -> None:
+    assert (await claimed.call("DELETE", f"{NODE_LEASES}/n2")).code == 200
+    await seen(claimed)
+    restarted = NodeLeases(claimed.clock)
+    await restarted.load(claimed.etcd)
+    with pytest.raises(StatusError, match="deleted"):
+        restarted.expired("n2", None)
+    claimed.clock.now += LONGEST_LEASE_S
+    assert restarted.expired("n2", None).revision == 0
+
+
+async def test_a_deletion_that_was_missed_counts_from_when_it_is_noticed(claimed: Api) -> None:
+    leases = NodeLeases(claimed.clock)
+    await leases.load(claimed.etcd)
+    claimed.clock.now += 100
+    assert (await claimed.call("DELETE", f"{NODE_LEASES}/n2")).code == 200
+    await leases.load(claimed.etcd)
+    with pytest.raises(StatusError, match="deleted"):
+        leases.expired("n2", None)
+    claimed.clock.now += LEASE_S
+    assert leases.expired("n2", None).revision == 0
+
+
+async def test_a_lease_that_comes_back_counts_anew(claimed: Api) -> None:
+    assert (await claimed.call("DELETE", f"{NODE_LEASES}/n2")).code == 200
+    await renew(claimed, "n2", renewTime="2026-01-01T00:00:00.000001Z")
+    claimed.clock.now += LEASE_S - 1
+    assert (await claim(claimed, "n1", expired="n2")).reason == "LeaseAlive"
+    claimed.clock.now += 1
     assert (await claim(claimed, "n1", expired="n2")).code == 200
 
 
