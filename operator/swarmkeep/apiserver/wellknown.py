@@ -32,6 +32,7 @@ def version() -> Answer:
             "buildDate": "1970-01-01T00:00:00Z",
             "goVersion": f"python{platform.python_version()}",
             "compiler": platform.python_implementation(),
+            "swarmkeepVersion": __version__,
             "platform": f"{sys.platform}/{_MACHINES.get(machine, machine)}",
         }
     )

@@ -73,6 +73,10 @@ def get(
     from swarmkeep.cli.printing import Format
     from swarmkeep.errors import InvalidObject
 
+    if sort_by:
+        from swarmkeep.cli.jsonpath import compile_path
+
+        compile_path(sort_by)
     wish = _Wish(
         Format.parse(output),
         labels,

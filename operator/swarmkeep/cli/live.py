@@ -49,7 +49,7 @@ class LiveTable:
         self._listed_at = time.monotonic()
 
     async def follow(self, on_change: OnChange | None = None) -> None:
-        """Keeps the rows true for ever; an outage is shown and waited out."""
+        """Keeps the rows true for ever; an outage is shown and waited out, and what changed in it is told after it."""
         pauses = Backoff(0.2, 5.0)
         while True:
             try:
@@ -58,12 +58,12 @@ class LiveTable:
             except TimeoutError:
                 await self._refresh_or_note()
             except Gone:
-                await self._refresh_or_note()
+                await self._refresh_or_note(on_change)
             except Unavailable as error:
                 self._trouble = str(error)
             if self._trouble:
                 await asyncio.sleep(pauses.next_s())
-                await self._refresh_or_note()
+                await self._refresh_or_note(on_change)
             else:
                 pauses.reset()
                 await asyncio.sleep(PAUSE_S)  # a server that ends streams at once must not become a busy loop
@@ -80,11 +80,21 @@ class LiveTable:
                 if on_change is not None:
                     on_change(self, event, self._cells(row))
 
-    async def _refresh_or_note(self) -> None:
+    async def _refresh_or_note(self, on_change: OnChange | None = None) -> None:
+        before = self._rows
         try:
             await self.refresh()
         except Unavailable as error:
             self._trouble = str(error)
+            return
+        if on_change is None:
+            return
+        for key in sorted(before.keys() | self._rows.keys()):
+            old, new = before.get(key), self._rows.get(key)
+            if new is None:
+                on_change(self, "DELETED", self._cells(before[key]))
+            elif old is None or old.version != new.version:
+                on_change(self, "ADDED" if old is None else "MODIFIED", self._cells(new))
 
     def rows(self) -> list[list[str]]:
         """All rows' visible cells, in order."""

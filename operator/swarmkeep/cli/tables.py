@@ -38,6 +38,12 @@ class Row:
     def name(self) -> str:
         return str(self.object.get("metadata", {}).get("name") or "")
 
+    @property
+    def version(self) -> str:
+        """The object's identity and resource version: another one is another state."""
+        metadata = self.object.get("metadata", {})
+        return f"{metadata.get('uid')}/{metadata.get('resourceVersion')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

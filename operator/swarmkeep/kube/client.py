@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import quote
 
+from swarmkeep.errors import InvalidObject
 from swarmkeep.kube.answers import ApiError, ApiUnavailable, Gone, error_of
 from swarmkeep.kube.transport import SILENCE_LIMIT_S, Transport
 from swarmkeep.model.kinds import Kind
@@ -80,7 +81,7 @@ class Client:
     Every call is bounded by `timeout_s` in all, raises NotFound, Conflict (narrower: AlreadyExists, FencedOff,
     LeaseAlive), InvalidObject, Forbidden or Unavailable of swarmkeep.errors in the forms of swarmkeep.kube.answers, and
     moves on to the next server when one cannot be reached or says 503. Of namespaced kinds a single object needs its
-    namespace: ValueError else.
+    namespace: InvalidObject else.
     """
 
     def __init__(
@@ -330,16 +331,16 @@ def collection_path(kind: Kind, namespace: str | None = None) -> str:
 
 
 def object_path(kind: Kind, name: str, namespace: str | None = None, subresource: str = "") -> str:
-    """Where one object is. Raises ValueError for an impossible name, or without a needed namespace."""
+    """Where one object is. Raises InvalidObject for an impossible name, or without a needed namespace."""
     if kind.namespaced and not namespace:
-        raise ValueError(f"{kind.name} {name!r} needs a namespace")
+        raise InvalidObject(f"{kind.name} {name!r} needs a namespace")
     return f"{collection_path(kind, namespace)}/{_segment(name)}" + (f"/{subresource}" if subresource else "")
 
 
 def _segment(name: str) -> str:
     """`name` as one step of a path, whatever a user typed."""
     if name in ("", ".", ".."):
-        raise ValueError(f"{name!r} cannot be a name")
+        raise InvalidObject(f"{name!r} cannot be a name")
     return quote(name, safe="")
 
 
@@ -348,7 +349,7 @@ def _complete(kind: Kind, body: Mapping[str, Any], namespace: str | None) -> tup
     whole = {"apiVersion": kind.api_version, "kind": kind.name, **body}
     named = (body.get("metadata") or {}).get("namespace")
     if kind.namespaced and not (namespace or named):
-        raise ValueError(f"a new {kind.name} needs a namespace")
+        raise InvalidObject(f"a new {kind.name} needs a namespace")
     return whole, (namespace or named) if kind.namespaced else None
 
 

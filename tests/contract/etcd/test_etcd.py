@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from swarmkeep.etcd.failures import Compacted, LeaseGone, RequestTooLarge
+from swarmkeep.etcd.failures import Compacted, FutureRevision, LeaseGone, RequestTooLarge
 from swarmkeep.etcd.port import Etcd
 from swarmkeep.etcd.records import Compare, Delete, EventType, Get, Put, WatchEvent
 
@@ -151,6 +151,12 @@ async def test_what_is_compacted_can_neither_be_read_nor_watched(etcd: Etcd, fol
         await first_events(etcd, folder, first, 1)
     events = await first_events(etcd, folder, caught.value.revision + 1, 1)
     assert [event.current.value for event in events] == [b"3"]
+
+
+async def test_what_has_not_been_yet_cannot_be_read(etcd: Etcd, folder: str) -> None:
+    last = await put(etcd, f"{folder}a", b"1")
+    with pytest.raises(FutureRevision):
+        await etcd.range(folder, revision=last + 1000)
 
 
 async def test_keys_go_with_their_lease(etcd: Etcd, folder: str) -> None:

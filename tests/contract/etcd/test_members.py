@@ -14,7 +14,7 @@ import pytest
 
 from swarmkeep.etcd.client import Client
 from swarmkeep.etcd.election import Election
-from swarmkeep.etcd.failures import EtcdUnavailable
+from swarmkeep.etcd.failures import EtcdOutcomeUnknown, EtcdUnavailable
 from swarmkeep.etcd.records import Put
 
 from ...etcd_cluster import EtcdMember, etcd_cluster, free_ports
@@ -117,6 +117,26 @@ async def test_a_leader_stays_when_a_member_dies(members: list[EtcdMember], clie
         await asyncio.wait_for(leader.lost.wait(), 7)
     assert leader.token == token
     await leader.resign()
+
+
+async def test_a_write_whose_answer_was_lost_may_have_been_carried_out(members: list[EtcdMember]) -> None:
+    client = Client([member.endpoint for member in members], timeout=2.0)
+    await put(client, b"before")
+    for member in members:
+        member.send(signal.SIGSTOP)
+    with pytest.raises(EtcdOutcomeUnknown):
+        await put(client, b"after")
+    for member in members:
+        member.send(signal.SIGCONT)
+    await client.close()
+
+
+async def test_a_write_that_reached_nobody_was_not_carried_out() -> None:
+    client = Client([f"127.0.0.1:{port}" for port in free_ports(3)], timeout=1.0)
+    with pytest.raises(EtcdUnavailable) as caught:
+        await put(client, b"x")
+    assert not isinstance(caught.value, EtcdOutcomeUnknown)
+    await client.close()
 
 
 async def test_nobody_at_all_is_said_in_time() -> None:

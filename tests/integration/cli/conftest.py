@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from swarmlab.rootfs import node_root
+
 from ..servers import OPERATOR_FOLDER, ApiServer
 
 COMMAND_S = 60
@@ -27,6 +29,7 @@ class Cli:
     kubeconfig: Path
     namespace: str
     folder: Path
+    kubectl_program: Path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,7 +64,7 @@ class Cli:
 
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
-            ["kubectl", f"--namespace={self.namespace}", *arguments],
+            [str(self.kubectl_program), f"--namespace={self.namespace}", *arguments],
             input=stdin,
             capture_output=True,
             text=True,
@@ -83,6 +86,6 @@ class Cli:
 @pytest.fixture
 def cli(server: ApiServer, tmp_path: Path) -> Cli:
     kubeconfig = server.pki.kubeconfig(server.url)
-    made = Cli(kubeconfig, f"cli-{next(_numbers)}", tmp_path)
+    made = Cli(kubeconfig, f"cli-{next(_numbers)}", tmp_path, node_root() / "usr/bin/kubectl")
     made.kubectl("create", "namespace", made.namespace)
     return made

@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ..servers import Pki, api_server, etcd_member
 from .conftest import Cli
 
 pytestmark = pytest.mark.etcd
@@ -200,6 +202,38 @@ def test_watch_writes_plain_lines_when_piped(cli: Cli) -> None:
         assert process.stderr.read() == ""
 
 
+def test_watch_tells_after_an_outage_what_changed_in_it(cli: Cli, tmp_path: Path) -> None:
+    pki = Pki.make(tmp_path / "pki")
+    with (
+        etcd_member(tmp_path) as etcd,
+        api_server(tmp_path, pki, etcd) as one,
+        api_server(tmp_path, pki, etcd, "two") as two,
+    ):
+        first, second = (
+            replace(cli, kubeconfig=pki.kubeconfig(server.url), namespace="default") for server in (one, two)
+        )
+        first.run("apply", "-f", first.file("p.yaml", policy("kept"), policy("gone")))
+        with subprocess.Popen(
+            first.command("watch", "cpol"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=first.environment,
+        ) as process:
+            assert process.stdout is not None
+            assert {process.stdout.readline().split()[3] for _ in range(2)} == {"kept", "gone"}
+            one.kill()
+            second.run("apply", "-f", second.file("q.yaml", policy("kept", every="7m"), policy("new")))
+            second.run("delete", "cpol", "gone")
+            one.start()
+            told = {tuple(process.stdout.readline().split()[1:4:2]) for _ in range(3)}
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            assert process.stderr is not None
+            process.stderr.close()
+    assert told == {("modified", "kept"), ("added", "new"), ("deleted", "gone")}
+
+
 def test_watch_redraws_a_terminal_and_leaves_it_as_it_was(cli: Cli) -> None:
     cli.run("apply", "-f", cli.file("p.yaml", policy(), workload()))
     ours, theirs = os.openpty()
@@ -339,8 +373,28 @@ def test_shells_complete_names_of_objects(cli: Cli) -> None:
     assert done.stdout.split() == ["redis.1", "redis.2"], done.stderr
 
 
+@pytest.mark.parametrize("name", ["..", ".", ""])
+def test_what_cannot_be_a_name_is_said_in_a_line(cli: Cli, name: str) -> None:
+    for verb in (("get", "wl"), ("describe", "wl"), ("delete", "wl")):
+        complaint = cli.complaint(*verb, name, code=2)
+        assert "Traceback" not in complaint
+        assert "name" in complaint
+    path = cli.file("p.yaml", policy(name=name))
+    assert "Traceback" not in cli.complaint("apply", "-f", path, code=2)
+
+
+def test_a_path_that_sorts_nothing_is_still_refused(cli: Cli) -> None:
+    assert "[[[" in cli.complaint("get", "wl", "--sort-by", "[[[", code=2)
+
+
+@pytest.mark.parametrize("every", ["0s", "500ms", "0.5s"])
+def test_a_schedule_that_nobody_can_keep_is_refused_by_field(cli: Cli, every: str) -> None:
+    complaint = cli.complaint("apply", "-f", cli.file("p.yaml", policy(every=every)), code=2)
+    assert "spec.schedule.every" in complaint
+
+
 def test_an_agent_may_not_apply_policies(cli: Cli, server: Any) -> None:
-    agent = Cli(server.pki.kubeconfig(server.url, "agent", "n1"), cli.namespace, cli.folder)
+    agent = replace(cli, kubeconfig=server.pki.kubeconfig(server.url, "agent", "n1"))
     complaint = agent.complaint("apply", "-f", cli.file("p.yaml", policy()), code=1)
     assert complaint.startswith("Error from server (Forbidden):")
 

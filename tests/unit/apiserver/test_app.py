@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from swarmkeep.apiserver.authn import Role, User
 from swarmkeep.errors import StorageFull
-from swarmkeep.etcd.failures import EtcdFailure
+from swarmkeep.etcd.failures import EtcdFailure, EtcdOutcomeUnknown
 from swarmkeep.obs import apiserver_metrics as metrics
 
-from .http_api import WIDGETS, Api, widget
+from .http_api import MERGE, WIDGETS, Api, widget
 
 DISCOVERY = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
 REVIEWS = "/apis/authorization.k8s.io/v1"
@@ -90,6 +92,24 @@ async def test_an_etcd_that_is_away_is_worth_a_retry(api: Api) -> None:
         assert reply.headers["Retry-After"] == "1"
 
 
+async def test_a_write_that_may_have_been_carried_out_is_not_to_be_repeated(api: Api) -> None:
+    async def lose(*_: Any, **__: Any) -> Any:
+        raise EtcdOutcomeUnknown("etcd: transaction on w: no answer")
+
+    api.etcd.txn = lose  # type: ignore[method-assign]
+    reply = await api.create(WIDGETS, widget())
+    assert (reply.code, reply.reason) == (504, "Timeout")
+    assert "Retry-After" not in reply.headers
+    assert "read the object" in reply.message
+
+
+@pytest.mark.parametrize("body", [b'{"spec":{"size":1e999}}', b'{"spec":{"size":-1e999}}'])
+async def test_numbers_that_json_cannot_say_again_are_refused(api: Api, body: bytes) -> None:
+    await api.create(WIDGETS, widget())
+    reply = await api.call("PATCH", f"{WIDGETS}/w", body, content_type=MERGE)
+    assert (reply.code, reply.reason) == (400, "BadRequest")
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(StorageFull("full"), 507), (EtcdFailure("odd"), 500), (KeyError("secret"), 500)]
 )
@@ -136,3 +156,4 @@ async def test_reviews_say_who_may_do_what(api: Api) -> None:
         assert len(listed.body["status"]["resourceRules"]) == rules
     assert (await api.create(f"{REVIEWS}/tokenreviews", {})).code == 404
     assert (await api.create(f"{REVIEWS}/selfsubjectrulesreviews", [])).code == 400
+    assert (await api.create(f"{REVIEWS}/selfsubjectaccessreviews", {"spec": 5})).code == 400

@@ -31,7 +31,7 @@ async def test_preconditions_are_kept(api: Api) -> None:
     assert (await api.call("DELETE", W, {"preconditions": right})).code == 200
 
 
-@pytest.mark.parametrize("body", [[], {"preconditions": 5}])
+@pytest.mark.parametrize("body", [[], {"preconditions": 5}, {"dryRun": 5}])
 async def test_options_that_make_no_sense_delete_nothing(api: Api, body: object) -> None:
     await api.create(WIDGETS, widget())
     assert (await api.call("DELETE", W, body)).code == 400

@@ -33,7 +33,7 @@ async def test_a_missing_object_is_not_found_in_the_servers_words(client: Client
 
 
 async def test_a_namespaced_object_without_namespace_is_a_mistake_of_the_caller(client: Client) -> None:
-    with pytest.raises(ValueError, match="needs a namespace"):
+    with pytest.raises(errors.InvalidObject, match="needs a namespace"):
         await client.get(WORKLOAD, "redis.1")
 
 
@@ -46,7 +46,7 @@ def test_a_name_is_one_step_of_the_path_whatever_it_holds(name: str, path: str) 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
 def test_names_that_would_lead_elsewhere_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot be a name"):
+    with pytest.raises(errors.InvalidObject, match="cannot be a name"):
         object_path(NODE, name)
 
 
