@@ -19,6 +19,7 @@ from swarmkeep.errors import SwarmKeepError, Unavailable
 log = structlog.get_logger(__name__)
 
 INTERVAL_S = 0.5
+PAGE = 500
 SERVER = User("system:apiserver", Role.ADMIN)
 
 
@@ -55,8 +56,14 @@ async def drain(services: Services, name: str) -> bool:
 
 async def _delete_all(services: Services, resource: Resource, namespace: str) -> int:
     """How many objects there were."""
-    found = await services.store.page(prefix_of(resource, namespace), limit=500)
-    keys = [key for item in found.items if (key := parse_key(item.key))]
     call = Call(SERVER, "delete", resource, namespace, "", "", {}, Demands())
-    await delete.delete_each(services, call, [(key.namespace, key.name) for key in keys], None)
-    return len(keys)
+    count, start = 0, ""
+    while True:
+        # What finalizers hold stays at the front: behind it there may be more.
+        found = await services.store.page(prefix_of(resource, namespace), limit=PAGE, start=start)
+        keys = [key for item in found.items if (key := parse_key(item.key))]
+        await delete.delete_each(services, call, [(key.namespace, key.name) for key in keys], None)
+        count += len(keys)
+        if not found.more:
+            return count
+        start = found.items[-1].key + "\x00"

@@ -135,6 +135,20 @@ async def test_a_watch_goes_on_at_another_server_and_after_a_restart(
         await again.stop()
 
 
+async def test_objects_are_the_same_to_the_letter_after_a_restart(start: Start, one_member: list[EtcdMember]) -> None:
+    server = start(one_member, "a")
+    async with client_of(server) as client:
+        for name in ("one", "two"):
+            await client.create(LOCATION, location(name))
+            await client.patch(LOCATION, name, {"status": {"versions": 3}}, subresource="status")
+        before = (await client.list(LOCATION)).items
+        server.kill()
+        server.start()
+        after = (await client.list(LOCATION)).items
+    assert after == before
+    assert [item["status"]["versions"] for item in after] == [3, 3]
+
+
 async def test_servers_agree_under_contention(start: Start, one_member: list[EtcdMember]) -> None:
     running = [start(one_member, name) for name in ("a", "b", "c")]
     async with client_of(running[0]) as a, client_of(running[1]) as b, client_of(running[2]) as c:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.apiserver import drain
+
 from .http_api import WIDGETS, Api, widget
 
 W = f"{WIDGETS}/w"
@@ -81,6 +83,19 @@ async def test_a_namespace_goes_when_it_is_empty(api: Api) -> None:
     assert (await api.get("/api/v1/namespaces/n")).code == 200, "something is still in it"
     await api.merge(f"{inside}/held", {"metadata": {"finalizers": None}})
     await api.until("/api/v1/namespaces/n", lambda reply: reply.code == 404)
+
+
+async def test_what_finalizers_hold_in_a_namespace_hides_nothing_behind_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "PAGE", 2)
+    inside = WIDGETS.replace("default", "n")
+    await api.create("/api/v1/namespaces", {"metadata": {"name": "n"}})
+    for number in range(5):
+        held = {"finalizers": ["example.dev/hold"]} if number < 3 else {}
+        assert (await api.create(inside, widget(f"w{number}", metadata=held))).code == 201
+    await api.call("DELETE", "/api/v1/namespaces/n")
+    await api.until(inside, lambda reply: reply.names == ["w0", "w1", "w2"])
 
 
 @pytest.mark.parametrize("name", ["default", "kube-system", "swarmkeep-nodes"])
