@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.locations import Locations
 from swarmkeep.errors import DataError, Unavailable
 from swarmkeep.kube.client import Client
@@ -25,23 +26,24 @@ LIST_LIMIT_S = 10.0
 class Catalogue:
     """The versions of workloads as a restore has to see them."""
 
-    def __init__(self, client: Client, locations: Locations) -> None:
+    def __init__(self, client: Client, locations: Locations, damage: KnownDamage) -> None:
         self._client = client
+        self._damage = damage
         self._locations = locations
 
     async def candidates(self, location: str, workload: Ref) -> list[Candidate]:
         """Every version whose manifest is in storage, newest first.
 
         A version whose record has not reached the API yet counts as well: its node may be dead. One that is being
-        deleted does not. Raises Unavailable when the storage does not answer; when only the API does not, nothing is
-        vetoed, since a version that is really deleted has no manifest.
+        deleted, or was found damaged, does not. Raises Unavailable when the storage does not answer; when only the API
+        does not, only what is known to be damaged is vetoed: a version that is really deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[Candidate]:
             return [_candidate(repository, workload, number) for number in repository.versions(str(workload))]
 
         found = await self._locations.call(location, read, LIST_LIMIT_S)
-        vetoed = await self._vetoed(workload) if found else frozenset()
+        vetoed = self._damage.of(workload) | (await self._vetoed(workload) if found else frozenset())
         return sorted(
             (replace(item, usable=item.usable and item.number not in vetoed) for item in found),
             key=lambda item: item.number,
@@ -58,7 +60,7 @@ class Catalogue:
         return frozenset(
             item.version
             for item in checkpoints
-            if item.version is not None and (item.deleting or item.phase is CheckpointPhase.DELETING)
+            if item.version is not None and (item.deleting or item.phase is CheckpointPhase.DELETING or item.is_damaged)
         )
 
 

@@ -15,6 +15,7 @@ import structlog
 from swarmkeep.agent.assignments import Assignments
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
@@ -37,6 +38,7 @@ from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.sweeper import Sweeper
 from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.agent.verifier import Verifier
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
 from swarmkeep.kube.connect import client_from_settings
@@ -92,7 +94,8 @@ async def _run(config: Config) -> int:
     records = Records(client, Journal(settings.state_dir / "records"))
     story = Story(EventRecorder(client, "swarmkeep-agent", node), claims, node)
     heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
-    catalogue = Catalogue(client, locations)
+    damage = KnownDamage(client)
+    catalogue = Catalogue(client, locations, damage)
     versions = VersionTaker(
         node,
         features.host,
@@ -103,6 +106,7 @@ async def _run(config: Config) -> int:
         locations,
         tracked,
         records,
+        damage,
     )
     starts = Starts(
         node,
@@ -148,6 +152,8 @@ async def _run(config: Config) -> int:
                     assignments.run(),
                     report.run(),
                     Sweeper(locations).run(),
+                    damage.run(),
+                    Verifier(node, client, locations, settings.scrub_rate, settings.verify_limit).run(),
                 )
             ]
             for staged in versions.clear_staging():

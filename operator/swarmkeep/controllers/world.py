@@ -6,7 +6,7 @@ Called by the driver, once for each cycle.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from swarmkeep.controllers.cache import Cache, Obj, ref_of
@@ -20,11 +20,12 @@ from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
 from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
-from swarmkeep.plan.assignments import CheckpointView, Worker
+from swarmkeep.plan.assignments import CheckpointView
 from swarmkeep.plan.location_status import LocationView, Report
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
 from swarmkeep.plan.policy_status import Member, PolicyView
 from swarmkeep.plan.resolve import matches, task_of, winner_of
+from swarmkeep.plan.workers import Worker
 from swarmkeep.plan.workload_status import Place, WorkloadView
 
 
@@ -35,9 +36,11 @@ class NotYet(Unavailable):
 class World:
     """Everything known. `swarm` is None while the Swarm cannot be asked; `swarm_problem` then says why."""
 
-    def __init__(self, cache: Cache, leases: Leases) -> None:
+    def __init__(self, cache: Cache, leases: Leases, scrub_interval: timedelta = timedelta()) -> None:
+        """`scrub_interval`: how often every version is read back unasked; zero for never."""
         self.cache = cache
         self.leases = leases
+        self._scrub_interval = scrub_interval
         self.swarm: Snapshot | None = None
         self.swarm_problem = "the Swarm was not asked yet"
         self._policies: dict[Ref, tuple[str, Policy | str]] = {}
@@ -120,6 +123,7 @@ class World:
             node_lost=self._node_lost(workload),
             checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
             workers=self.workers(),
+            scrub_interval=self._scrub_interval,
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:

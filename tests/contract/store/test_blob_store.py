@@ -13,14 +13,17 @@ from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.blob_faulty import FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
+from swarmkeep.store.blob_paced import PacedBlobStore
 
 
-@pytest.fixture(params=["local", "memory", "faulty"])
+@pytest.fixture(params=["local", "memory", "faulty", "paced"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "local":
         return LocalBlobStore(tmp_path)
     if request.param == "memory":
         return MemoryBlobStore()
+    if request.param == "paced":
+        return PacedBlobStore(MemoryBlobStore(), lambda count: None)
     return FaultyBlobStore(MemoryBlobStore())
 
 

@@ -137,6 +137,33 @@ def test_which_checkpoints_an_agent_may_write(old: Any, new: Any, allowed: bool)
     assert write_denial(OPERATOR, access, old, new, "") is None
 
 
+def ordered(verifier: str, verified: Any = None, **status: Any) -> dict[str, Any]:
+    """A version of n2 that a node has to verify."""
+    found = {"node": "n2", "phase": "Stored", "verification": {"node": verifier, "number": 1}, **status}
+    if verified is not None:
+        found["verified"] = verified
+    return {"metadata": {"labels": {"swarmkeep.dev/node": "n2"}}, "status": found}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        (ordered("n1"), ordered("n1", {"number": 1}), True),
+        (ordered("n1", {"number": 0}), ordered("n1", {"number": 1}), True),
+        (ordered("n3"), ordered("n3", {"number": 1}), False),
+        (ordered(""), ordered("", {"number": 1}), False),
+        (ordered("n1"), ordered("n1", {"number": 1}, phase="Deleting"), False),
+        (ordered("n1"), ordered("n1", {"number": 1}, node="n1"), False),
+        (ordered("n1"), {**ordered("n1"), "spec": {"pinned": False}}, False),
+        (ordered("n1"), None, False),
+        (None, ordered("n1", {"number": 1}), False),
+    ],
+)
+def test_an_agent_answers_what_it_was_told_to_verify_and_writes_nothing_else(old: Any, new: Any, allowed: bool) -> None:
+    access = Access("patch", OURS, "checkpoints", "default", "c", "status")
+    assert (write_denial(AGENT, access, old, new, "") is None) is allowed
+
+
 def workload(node: str | None, epoch: int | None = None) -> dict[str, Any]:
     return {"metadata": {}, "status": {"claim": {"node": node, **({} if epoch is None else {"epoch": epoch})}}}
 
