@@ -20,6 +20,7 @@ from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.importer import Importer
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.node_report import NodeReport
@@ -153,6 +154,7 @@ async def _run(config: Config) -> int:
                     report.run(),
                     Sweeper(locations).run(),
                     damage.run(),
+                    Importer(node, client, desired, locations).run(),
                     Verifier(node, client, locations, settings.scrub_rate, settings.verify_limit).run(),
                 )
             ]

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from swarmkeep.agent.journal import Journal
-from swarmkeep.errors import Conflict, InvalidObject, NotFound, Unavailable
+from swarmkeep.errors import Conflict, Forbidden, InvalidObject, NotFound, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.model.checkpoint import DATA_FINALIZER
 from swarmkeep.model.ident import Ref
@@ -67,8 +67,9 @@ class Records:
                     self._more.set()
                     await asyncio.sleep(RETRY_S)
                     break
-                except InvalidObject as error:
-                    # The API will never take it. The version itself is safe in storage, and found there by a restore.
+                except (InvalidObject, Forbidden) as error:
+                    # The API will never take it, or the object is another node's by now: it was imported, or moved. The
+                    # version itself is safe in storage, and found there by a restore.
                     log.error("the API refuses the record of a version", checkpoint=key, error=str(error))
                 if self._pending.get(key) is record:
                     del self._pending[key]

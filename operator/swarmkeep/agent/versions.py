@@ -153,6 +153,7 @@ class VersionTaker:
                 "reason": str(reason),
                 "epoch": tracked.epoch,
                 "serviceID": facts.labels.get(SERVICE_ID, ""),
+                "checkpoint": checkpoint or checkpoint_name(tracked.ref.name, number),
                 "container": dict(facts.raw),
             },
             status=common

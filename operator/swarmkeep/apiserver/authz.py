@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarmkeep.apiserver.authn import Role, User
-from swarmkeep.model.kinds import CHECKPOINT, EVENT, GROUP, LABEL_NODE, LEASE, NODE, NODE_LEASE_NAMESPACE, WORKLOAD
+from swarmkeep.model.kinds import (
+    CHECKPOINT,
+    EVENT,
+    GROUP,
+    LABEL_NODE,
+    LEASE,
+    LOCATION,
+    NODE,
+    NODE_LEASE_NAMESPACE,
+    WORKLOAD,
+)
 from swarmkeep.model.kinds import NAMESPACE as NAMESPACE_KIND
 from swarmkeep.model.wire import section
 
@@ -73,6 +83,10 @@ def write_denial(user: User, access: Access, old: Object | None, new: Object | N
             return "an agent may delete only checkpoints that were given to its node"
         if new is not None and _checkpoint_node(new) != user.name:
             return f"an agent's checkpoint must carry the label {LABEL_NODE} with its own node's name"
+    if (access.group, access.plural) == (LOCATION.group, LOCATION.plural):
+        if _answers(user, old, new, order="import", field="imported"):
+            return None
+        return "an agent may write only what it was told to import, and nothing else of a storagelocation"
     if (access.group, access.plural) == (WORKLOAD.group, WORKLOAD.plural):
         return _claim_denial(user, old, new, expired_lease)
     if (access.group, access.plural) == (EVENT.group, EVENT.plural) and new is not None:
@@ -99,6 +113,10 @@ def _agent_denial(user: User, access: Access) -> str | None:
             return None if access.verb in _CHANGES else "an agent may not delete events"
         case (CHECKPOINT.group, CHECKPOINT.plural):
             return None if access.verb != "deletecollection" else "an agent deletes one checkpoint at a time"
+        case (LOCATION.group, LOCATION.plural):
+            if access.subresource == "status" and access.verb in _CHANGES:
+                return None
+            return "an agent may not write storagelocations"
         case (WORKLOAD.group, WORKLOAD.plural):
             if access.subresource == "status" and access.verb in _CHANGES:
                 return None

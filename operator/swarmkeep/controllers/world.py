@@ -21,6 +21,7 @@ from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView
+from swarmkeep.plan.importing import ImportState
 from swarmkeep.plan.location_status import LocationView, Report
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
 from swarmkeep.plan.policy_status import Member, PolicyView
@@ -134,8 +135,8 @@ class World:
         return CheckpointView(
             checkpoint=checkpoint,
             # A wish carries the label as well once it was given to a node, even if the phase could not follow.
-            made_by_agent=checkpoint.reason is not Reason.ON_DEMAND
-            and LABEL_NODE in section(obj, "metadata", "labels"),
+            made_by_agent=checkpoint.is_imported
+            or (checkpoint.reason is not Reason.ON_DEMAND and LABEL_NODE in section(obj, "metadata", "labels")),
             workload=parse_workload(workload) if workload is not None else None,
             workers=self.workers(),
             location_known=self.cache.get(LOCATION, Ref("", checkpoint.location)) is not None,
@@ -176,6 +177,10 @@ class World:
             silent=tuple(sorted(silent)),
             versions=versions,
             stored_bytes=stored_bytes,
+            importing=ImportState(
+                section(obj, "spec", "import"), section(obj, "status", "import"), section(obj, "status", "imported")
+            ),
+            workers=self.workers(),
         )
 
     def workers(self) -> tuple[Worker, ...]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import LABEL_IMPORTED
 from swarmkeep.model.wire import Object, optional_time, section
 
 
@@ -105,6 +106,8 @@ class Checkpoint:
     taken_at: datetime | None
     spec_hash: str
     stored_bytes: int
+    is_imported: bool = False
+    """Its object was made out of the manifest, by swarmkeep import."""
     adopt: bool = False
     """A service that was made anew under the same name may go on from it."""
     wish: str = ""
@@ -148,6 +151,7 @@ def parse_checkpoint(obj: Object) -> Checkpoint:
         taken_at=optional_time(status.get("takenAt")),
         spec_hash=status.get("specHash", ""),
         stored_bytes=section(status, "bytes").get("stored", 0),
+        is_imported=LABEL_IMPORTED in section(meta, "labels"),
         adopt=spec.get("adopt", False),
         wish=section(spec, "verify").get("requestedAt") or "",
         wish_how=How(section(spec, "verify").get("how") or How.FULL),

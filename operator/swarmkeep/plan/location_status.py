@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.plan.actions import Plan, StatusPatch
+from swarmkeep.plan.importing import ImportState, plan_order
+from swarmkeep.plan.workers import LOOK_AGAIN, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,15 @@ class LocationView:
     """Nodes that are ready and have not said anything of it yet."""
     versions: int
     stored_bytes: int
+    importing: ImportState = field(default_factory=ImportState)
+    workers: tuple[Worker, ...] = ()
 
 
-def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - every plan is a function of a view and now
-    """The location's identity, its conditions and its totals."""
+def plan_location(view: LocationView, now: datetime) -> Plan:
+    """The location's identity, its conditions and its totals; and who makes objects of what lies in it."""
     found = sorted({report.id for report in view.reports if report.id})
     identity = view.id or (found[0] if len(found) == 1 else "")
-    fields = {
+    fields: dict[str, Any] = {
         "observedGeneration": view.generation,
         "type": "filesystem",
         "versions": view.versions,
@@ -47,11 +52,14 @@ def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - 
     }
     if identity:
         fields["id"] = identity
+    order = plan_order(view.name, view.importing, view.workers)
+    fields["import"] = order
     encrypted = Condition(
         "Encrypted", Status.FALSE, "NotEncrypted", "versions hold all of a process' memory and are stored as they are"
     )
     reason = f"{view.name} is known as {identity}" if identity and not view.id else ""
-    return Plan(reason, status=StatusPatch(fields, (_reachable(view, found), encrypted)))
+    status = StatusPatch(fields, (_reachable(view, found), encrypted))
+    return Plan(reason, status=status, wake_at=now + LOOK_AGAIN if order is not None else None)
 
 
 def _reachable(view: LocationView, found: list[str]) -> Condition:

@@ -24,6 +24,7 @@ VERBS = (
     "explain",
     "wait",
     "verify",
+    "import",
     "version",
     "completion",
     "manager",

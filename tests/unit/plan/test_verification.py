@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarmkeep.model.checkpoint import (
@@ -271,6 +271,7 @@ def wire(verified: dict[str, Any], verification: Any) -> Checkpoint:
 WISH = {"requestedAt": "2026-01-01T11:00:00Z", "how": "Full"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["plan", "answer", "trouble", "lose n1", "lose n2", "heal"]), max_size=30))
 def test_whatever_happens_a_wish_is_answered_once_and_all_comes_to_rest(steps: list[str]) -> None:
     """Operator and agents take turns in any order, nodes come and go; in the end all are well."""
@@ -305,6 +306,7 @@ numbers = st.integers(1, 9)
 moments = st.one_of(st.none(), st.integers(0, 400_000))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(numbers, moments, st.booleans(), st.booleans()), max_size=9, unique_by=lambda row: row[0]))
 def test_a_scrub_chooses_only_what_is_stored_and_its_next_look_lies_ahead(rows: list[Any]) -> None:
     items = [
