@@ -59,15 +59,15 @@ def scene(
         }
         if number <= deleted:
             metadata["deletionTimestamp"] = stamp(1)
-        status: dict[str, Any] = {"phase": "Stored", "version": number, "node": "n2", "location": "main"}
-        status["takenAt"] = stamp(age_s)
+        found: dict[str, Any] = {"phase": "Stored", "version": number, "node": "n2", "location": "main"}
+        found["takenAt"] = stamp(age_s)
         spec: dict[str, Any] = {"workload": "redis.1"}
         if verify:
             spec["verify"] = {"requestedAt": stamp(5), "how": "Full"}
         if verify in ("Good", "Damaged"):
-            status["verification"] = {"number": 1, "node": "n2", "requestedAt": stamp(5)}
-            status["verified"] = {"number": 1, "result": verify, "at": stamp(1), "requestedAt": stamp(5)}
-        api.put(CHECKPOINT, {"metadata": metadata, "spec": spec, "status": status})
+            found["verification"] = {"number": 1, "node": "n2", "requestedAt": stamp(5)}
+            found["verified"] = {"number": 1, "result": verify, "at": stamp(1), "requestedAt": stamp(5)}
+        api.put(CHECKPOINT, {"metadata": metadata, "spec": spec, "status": found})
     if wish:
         metadata = {"name": "now", "namespace": "default", "creationTimestamp": stamp(1)}
         api.put(CHECKPOINT, {"metadata": metadata, "spec": {"workload": "redis.1"}})
