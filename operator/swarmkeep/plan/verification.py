@@ -117,6 +117,19 @@ def must_stand_alone(damaged: Collection[int], clean_from: int) -> bool:
     return any(number >= clean_from for number in damaged)
 
 
+def must_note_scrub(
+    checkpoints: Iterable[Checkpoint], workload: Workload, interval: timedelta, now: datetime, *, given: bool
+) -> bool:
+    """Whether the workload has to remember that a scrub of it begins now: one was `given`, or is open unnoted."""
+    if not interval or (workload.scrubbed_at is not None and workload.scrubbed_at + interval > now):
+        return False
+    return given or any(
+        is_open(item) and item.verification is not None and not item.verification.wish
+        for item in checkpoints
+        if _is_stored(item)
+    )
+
+
 def next_order(items: Iterable[Checkpoint], node: str) -> Checkpoint | None:
     """Of the versions that this node has to verify, the next: what a user waits for first."""
     mine = [item for item in items if is_open(item) and item.verification and item.verification.node == node]

@@ -24,7 +24,7 @@ from swarmkeep.plan.assignments import removal
 from swarmkeep.plan.drift import Drift, last_of_earlier_service, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.retention import plan_retention
 from swarmkeep.plan.schedule import overdue_after
-from swarmkeep.plan.verification import intact, plan_scrub
+from swarmkeep.plan.verification import intact, must_note_scrub, plan_scrub
 from swarmkeep.plan.workers import Worker
 
 PRUNED_AT_ONCE = 20
@@ -104,7 +104,8 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         fields["swarm"] = _swarm(view)
     if phase is not None:
         fields["phase"] = str(phase)
-    if scrub is not None and not pruned:
+    given = scrub is not None and not pruned
+    if must_note_scrub(view.checkpoints, view.workload, view.scrub_interval, now, given=given):
         fields["scrubbedAt"] = format_time(now)
     return Plan(
         "; ".join(said),
