@@ -13,12 +13,12 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.errors import Conflict, Forbidden, InvalidObject, NotFound, SwarmKeepError, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, parse_checkpoint
+from swarmkeep.model.checkpoint import Checkpoint, How, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT
 from swarmkeep.model.wire import section
 from swarmkeep.obs import agent_metrics as metrics
-from swarmkeep.plan.verification import Finding, answer, is_open, next_order
+from swarmkeep.plan.verification import Finding, answer, is_open, is_stored, next_order
 from swarmkeep.store.repository import Damage, Repository
 
 log = structlog.get_logger(__name__)
@@ -44,8 +44,7 @@ class Verifier:
         self._current: Checkpoint | None = None
         self._answered: dict[Ref, tuple[datetime | None, int]] = {}
         """Orders that are done, which the mirror may still show as open for a moment."""
-        selector = f"status.verification.node={node},status.phase={CheckpointPhase.STORED}"
-        self._orders = Mirror(client, CHECKPOINT, fields=selector, on_change=self._changed)
+        self._orders = Mirror(client, CHECKPOINT, fields=f"status.verification.node={node}", on_change=self._changed)
 
     async def run(self) -> None:
         """Works for ever."""
@@ -131,12 +130,7 @@ class Verifier:
             try:
                 obj = await self._client.get(CHECKPOINT, item.ref.name, item.ref.namespace)
                 now = parse_checkpoint(obj)
-                if (
-                    now.deleting
-                    or now.phase is not CheckpointPhase.STORED
-                    or not is_open(now)
-                    or now.verification != item.verification
-                ):
+                if not is_stored(now) or not is_open(now) or now.verification != item.verification:
                     return
                 patch = {
                     "metadata": {"resourceVersion": now.resource_version},

@@ -39,6 +39,11 @@ class Finding:
     """Why nothing was found out: nothing is said about the bytes then."""
 
 
+def is_stored(item: Checkpoint) -> bool:
+    """Whether its bytes are in storage, right or wrong, and are to stay there."""
+    return item.phase is CheckpointPhase.STORED and not item.deleting and item.version is not None
+
+
 def is_open(item: Checkpoint) -> bool:
     """Whether an order waits for its answer."""
     order, answer = item.verification, item.verified
@@ -79,7 +84,7 @@ def plan_scrub(
     not looked at for an interval is due, the longest ago first. Where versions come and go faster than that, the newest
     good one is read once in an interval. One at a time.
     """
-    stored = [item for item in checkpoints if _is_stored(item)]
+    stored = [item for item in checkpoints if is_stored(item)]
     if not interval or not stored or any(item.verification is not None for item in stored):
         return None, None
     suspects = _suspects(stored, now)
@@ -100,7 +105,7 @@ def plan_scrub(
 
 def intact(checkpoints: Iterable[Checkpoint]) -> Condition:
     """The workload's condition: whether any of its versions was found damaged."""
-    damaged = sorted(item.version or 0 for item in checkpoints if _is_stored(item) and item.is_damaged)
+    damaged = sorted(item.version or 0 for item in checkpoints if is_stored(item) and item.is_damaged)
     if not damaged:
         return Condition("Intact", Status.TRUE, "NoDamageFound", "no version was found damaged")
     named = ", ".join(map(str, damaged[:3])) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
@@ -126,13 +131,17 @@ def must_note_scrub(
     return given or any(
         is_open(item) and item.verification is not None and not item.verification.wish
         for item in checkpoints
-        if _is_stored(item)
+        if is_stored(item)
     )
 
 
 def next_order(items: Iterable[Checkpoint], node: str) -> Checkpoint | None:
     """Of the versions that this node has to verify, the next: what a user waits for first."""
-    mine = [item for item in items if is_open(item) and item.verification and item.verification.node == node]
+    mine = [
+        item
+        for item in items
+        if is_stored(item) and is_open(item) and item.verification and item.verification.node == node
+    ]
     return min(mine, key=lambda item: (not item.verification.wish, item.verification.wish, item.ref), default=None)  # type: ignore[union-attr]
 
 
@@ -218,10 +227,6 @@ def _order(item: Checkpoint, node: str, how: How, wish: str, message: str) -> di
         "requestedAt": wish or None,
         "message": message or None,
     }
-
-
-def _is_stored(item: Checkpoint) -> bool:
-    return item.phase is CheckpointPhase.STORED and not item.deleting and item.version is not None
 
 
 def _taken_at(item: Checkpoint, now: datetime) -> datetime:
