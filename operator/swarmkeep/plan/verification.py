@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Workload
-from swarmkeep.plan.actions import Plan, StatusPatch, Tell, VerifyCheckpoint
+from swarmkeep.plan.actions import Plan, StatusPatch, Tell
 from swarmkeep.plan.workers import LOOK_AGAIN, Worker, choose_worker
 
 NAMED = 20
 """Damaged files that an answer names before it only counts."""
 PROBLEM_CHARACTERS = 300
-HEARD_WITHIN = timedelta(minutes=2)
-"""A version that was taken so long after another was found damaged may still lean on the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,38 +69,6 @@ def plan_verification(
     return _give(item, workload, workers, location_known, order.how, order.wish, now)
 
 
-def plan_scrub(
-    checkpoints: Iterable[Checkpoint],
-    workload: Workload,
-    workers: Sequence[Worker],
-    interval: timedelta,
-    now: datetime,
-) -> tuple[VerifyCheckpoint | None, datetime | None]:
-    """The version of a workload to be read back unasked, and when to look again.
-
-    Where one was found damaged the others are due at once, the newest first: they lean on the same packs. Else what was
-    not looked at for an interval is due, the longest ago first. Where versions come and go faster than that, the newest
-    good one is read once in an interval. One at a time.
-    """
-    stored = [item for item in checkpoints if is_stored(item)]
-    if not interval or not stored or any(item.verification is not None for item in stored):
-        return None, None
-    suspects = _suspects(stored, now)
-    chosen = suspects[0] if suspects else min(stored, key=lambda item: (_looked_at(item, now), item.ref))
-    if not suspects and _looked_at(chosen, now) + interval > now:
-        newest = max(stored, key=lambda item: (item.is_good, item.version or 0))
-        looks = [item.verified.full_at for item in stored if item.verified and item.verified.full_at]
-        last = max([workload.scrubbed_at or min(_taken_at(item, now) for item in stored), *looks])
-        due = min(last, now) + interval
-        if due > now:
-            return None, min(due, _looked_at(chosen, now) + interval)
-        chosen = newest
-    node = _worker_for(chosen, workload, workers)
-    if node is None:
-        return None, now + LOOK_AGAIN
-    return VerifyCheckpoint(chosen.ref, chosen.resource_version, _order(chosen, node, How.FULL, "", "")), None
-
-
 def intact(checkpoints: Iterable[Checkpoint]) -> Condition:
     """The workload's condition: whether any of its versions was found damaged."""
     damaged = sorted(item.version or 0 for item in checkpoints if is_stored(item) and item.is_damaged)
@@ -120,19 +86,6 @@ def must_stand_alone(damaged: Collection[int], clean_from: int) -> bool:
     `clean_from`: the last version that was stored alone for that reason; what came after leans on none before it.
     """
     return any(number >= clean_from for number in damaged)
-
-
-def must_note_scrub(
-    checkpoints: Iterable[Checkpoint], workload: Workload, interval: timedelta, now: datetime, *, given: bool
-) -> bool:
-    """Whether the workload has to remember that a scrub of it begins now: one was `given`, or is open unnoted."""
-    if not interval or (workload.scrubbed_at is not None and workload.scrubbed_at + interval > now):
-        return False
-    return given or any(
-        is_open(item) and item.verification is not None and not item.verification.wish
-        for item in checkpoints
-        if is_stored(item)
-    )
 
 
 def next_order(items: Iterable[Checkpoint], node: str) -> Checkpoint | None:
@@ -187,7 +140,7 @@ def _give(
     wish: str,
     now: datetime,
 ) -> Plan:
-    node = _worker_for(item, workload, workers)
+    node = worker_for(item, workload, workers)
     message = ""
     if node is None:
         what = "no node that is ready reaches" if location_known else "there is no StorageLocation"
@@ -196,7 +149,7 @@ def _give(
     if node is None and order is not None and not order.node and order.wish == wish:
         return Plan("", wake_at=now + LOOK_AGAIN)
     text = f"{node} verifies {item.ref}" if node else f"{item.ref}: {message}"
-    status = StatusPatch({"verification": _order(item, node or "", how, wish, message)}, guarded=True)
+    status = StatusPatch({"verification": order_for(item, node or "", how, wish, message)}, guarded=True)
     return Plan(text, status=status, wake_at=now + LOOK_AGAIN)
 
 
@@ -212,13 +165,15 @@ def _take_note(item: Checkpoint) -> Plan:
     return Plan("", status=status)
 
 
-def _worker_for(item: Checkpoint, workload: Workload | None, workers: Iterable[Worker]) -> str | None:
+def worker_for(item: Checkpoint, workload: Workload | None, workers: Iterable[Worker]) -> str | None:
+    """The node that verifies it: the one that has the order, that holds the claim, that took it, or any that can."""
     preferred = [item.verification.node] if item.verification else []
     preferred += [workload.claim.node] if workload and workload.claim.node else []
     return choose_worker(item.location, workers, [*preferred, item.node])
 
 
-def _order(item: Checkpoint, node: str, how: How, wish: str, message: str) -> dict[str, Any]:
+def order_for(item: Checkpoint, node: str, how: How, wish: str = "", message: str = "") -> dict[str, Any]:
+    """`status.verification`, as the next order for that version."""
     before = [item.verification.number if item.verification else 0, item.verified.number if item.verified else 0]
     return {
         "number": max(before) + 1,
@@ -227,37 +182,3 @@ def _order(item: Checkpoint, node: str, how: How, wish: str, message: str) -> di
         "requestedAt": wish or None,
         "message": message or None,
     }
-
-
-def _taken_at(item: Checkpoint, now: datetime) -> datetime:
-    return item.taken_at or item.created_at or now
-
-
-def _suspects(stored: Sequence[Checkpoint], now: datetime) -> list[Checkpoint]:
-    """Versions that may lean on the bytes that another was found to have lost, the newest first."""
-    found = [item.verified.at for item in stored if item.is_damaged and item.verified and item.verified.at]
-    if not found:
-        return []
-    alarm = max(found)
-    return sorted(
-        (
-            item
-            for item in stored
-            if not item.is_damaged
-            and _taken_at(item, now) < alarm + HEARD_WITHIN
-            and not any(moment >= alarm for moment in _looks(item))
-        ),
-        key=lambda item: -(item.version or 0),
-    )
-
-
-def _looks(item: Checkpoint) -> list[datetime]:
-    seen = item.verified
-    return [moment for moment in (seen.full_at, seen.trouble_at) if moment is not None] if seen else []
-
-
-def _looked_at(item: Checkpoint, now: datetime) -> datetime:
-    """When its bytes were last known to be right, or somebody tried to find out; writing them counts as that."""
-    moments = [_taken_at(item, now), *_looks(item)]
-    # A node's clock that runs ahead must not keep a version from being looked at for ever.
-    return min(max(moments), now)

@@ -24,7 +24,8 @@ from swarmkeep.plan.assignments import removal
 from swarmkeep.plan.drift import Drift, last_of_earlier_service, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.retention import plan_retention
 from swarmkeep.plan.schedule import overdue_after
-from swarmkeep.plan.verification import intact, must_note_scrub, plan_scrub
+from swarmkeep.plan.scrub import must_note_scrub, plan_scrub
+from swarmkeep.plan.verification import intact
 from swarmkeep.plan.workers import Worker
 
 PRUNED_AT_ONCE = 20

@@ -27,7 +27,6 @@ from swarmkeep.plan.verification import (
     is_open,
     must_stand_alone,
     next_order,
-    plan_scrub,
     plan_verification,
 )
 from swarmkeep.plan.workers import Worker
@@ -128,81 +127,12 @@ def test_the_answer_to_an_older_order_counts_for_nothing() -> None:
     assert plan(item).status is None
 
 
-def scrub(*items: Checkpoint, workers: tuple[Worker, ...] = WORKERS, interval: timedelta = DAY, **status: Any) -> Any:
-    return plan_scrub(items, workload(**status), workers, interval, NOW)
-
-
-def test_what_was_not_looked_at_for_longest_comes_first() -> None:
-    old, older = checkpoint(1, age_s=200_000), checkpoint(2, age_s=90_000, verified=seen(age_s=90_000))
-    chosen, _ = scrub(old, older)
-    assert chosen.ref == old.ref
-    assert chosen.order["node"] == "n1"
-    chosen, _ = scrub(replace(old, verified=seen(age_s=50_000)), older)
-    assert chosen.ref == older.ref
-
-
-def test_nothing_is_due_before_its_time() -> None:
-    chosen, due = scrub(checkpoint(1, age_s=100), checkpoint(2, age_s=50))
-    assert chosen is None
-    assert due == ago(100) + DAY
-
-
-def test_where_versions_come_and_go_the_newest_good_one_is_read_once_in_an_interval() -> None:
-    young = (checkpoint(7, age_s=20), checkpoint(8, age_s=10), checkpoint(9, CheckpointPhase.DELETING, age_s=5))
-    chosen, _ = scrub(*young, scrubbedAt="2025-12-31T11:59:00Z")
-    assert chosen.ref.name == "redis.1-v8"
-    assert scrub(*young, scrubbedAt="2025-12-31T12:01:00Z")[0] is None
-
-
-def test_where_one_is_damaged_the_others_are_looked_at_at_once_the_newest_first() -> None:
-    damaged = checkpoint(1, age_s=500, verified=seen(1, Result.DAMAGED, age_s=100))
-    cleared, suspect = checkpoint(2, age_s=400, verified=seen(age_s=90)), checkpoint(3, age_s=300)
-    newer = checkpoint(4, age_s=99, verified=seen(1, None, at=None, full_at=None, trouble="slow", trouble_at=ago(150)))
-    assert scrub(damaged, cleared, suspect, newer)[0].ref == newer.ref
-    assert scrub(damaged, cleared, suspect)[0].ref == suspect.ref
-    assert scrub(damaged, cleared)[0] is None
-
-
 @pytest.mark.parametrize(
     ("damaged", "clean_from", "alone"),
     [((), 0, False), ((3,), 0, True), ((3, 7), 8, False), ((3, 8), 8, True), ((9,), 8, True)],
 )
 def test_a_version_leans_on_nothing_that_may_be_damaged(damaged: tuple[int, ...], clean_from: int, alone: bool) -> None:
     assert must_stand_alone(damaged, clean_from) is alone
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        checkpoint(1, CheckpointPhase.DELETING, age_s=200_000),
-        checkpoint(1, age_s=200_000, deleting=True),
-        checkpoint(None, CheckpointPhase.FAILED, age_s=200_000),
-        checkpoint(1, age_s=200_000, verification=order()),
-    ],
-)
-def test_what_is_on_its_way_out_or_under_way_is_left_alone(item: Checkpoint) -> None:
-    assert scrub(item)[0] is None
-
-
-def test_one_at_a_time_for_each_workload() -> None:
-    assert scrub(checkpoint(1, age_s=200_000), checkpoint(2, age_s=300_000, verification=order()))[0] is None
-
-
-def test_an_interval_of_zero_turns_it_off() -> None:
-    assert scrub(checkpoint(1, age_s=2_000_000), interval=timedelta()) == (None, None)
-
-
-def test_a_version_that_cannot_be_read_does_not_keep_the_others_waiting() -> None:
-    hard = checkpoint(1, age_s=300_000, verified=seen(1, None, at=None, full_at=None, trouble="slow", trouble_at=NOW))
-    other = checkpoint(2, age_s=200_000)
-    assert scrub(hard, other)[0].ref == other.ref
-
-
-def test_a_node_whose_clock_runs_ahead_puts_nothing_off_for_ever() -> None:
-    ahead = checkpoint(1, age_s=300_000, verified=seen(full_at=NOW + 10 * DAY))
-    chosen, due = scrub(ahead)
-    assert chosen is None
-    assert due == NOW + DAY
 
 
 def test_a_node_does_first_what_a_user_waits_for() -> None:
@@ -300,31 +230,6 @@ def test_whatever_happens_a_wish_is_answered_once_and_all_comes_to_rest(steps: l
     assert not has_open_wish(wire(verified, verification))
     assert now_planned() == Plan("")
     assert verification is None
-
-
-numbers = st.integers(1, 9)
-moments = st.one_of(st.none(), st.integers(0, 400_000))
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(numbers, moments, st.booleans(), st.booleans()), max_size=9, unique_by=lambda row: row[0]))
-def test_a_scrub_chooses_only_what_is_stored_and_its_next_look_lies_ahead(rows: list[Any]) -> None:
-    items = [
-        checkpoint(
-            number,
-            CheckpointPhase.STORED if stored else CheckpointPhase.DELETING,
-            age_s=400_000 if old else 100,
-            verified=None if checked is None else seen(age_s=checked),
-        )
-        for number, checked, stored, old in rows
-    ]
-    chosen, due = scrub(*items)
-    if chosen is not None:
-        assert next(item for item in items if item.ref == chosen.ref).phase is CheckpointPhase.STORED
-    elif due is not None:
-        assert due > NOW
-    else:
-        assert not any(item.phase is CheckpointPhase.STORED for item in items)
 
 
 def test_moments_are_those_of_the_wire() -> None:
