@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from swarmkeep.model.checkpoint import Checkpoint, How
 from swarmkeep.model.workload import Workload
 from swarmkeep.plan.actions import VerifyCheckpoint
-from swarmkeep.plan.verification import is_open, is_stored, order_for, worker_for
+from swarmkeep.plan.verification import has_open_wish, is_open, is_stored, order_for, worker_for
 from swarmkeep.plan.workers import LOOK_AGAIN, Worker
 
 DOUBTED_FOR = timedelta(hours=1)
@@ -32,7 +32,8 @@ def plan_scrub(
     and go faster than that, the newest good one is read once in an interval. One at a time.
     """
     stored = [item for item in checkpoints if is_stored(item)]
-    if not interval or not stored or any(item.verification is not None for item in stored):
+    busy = any(item.verification is not None or has_open_wish(item) for item in stored)
+    if not interval or not stored or busy:
         return None, None
     suspects = _failed(stored, workload, now) + _suspects(stored, now)
     chosen = suspects[0] if suspects else min(stored, key=lambda item: (_looked_at(item, now), item.ref))

@@ -73,6 +73,7 @@ def test_what_is_on_its_way_out_or_under_way_is_left_alone(item: Checkpoint) -> 
 
 def test_one_at_a_time_for_each_workload() -> None:
     assert scrub(checkpoint(1, age_s=200_000), checkpoint(2, age_s=300_000, verification=order()))[0] is None
+    assert scrub(checkpoint(1, age_s=200_000), checkpoint(2, wish="t1"))[0] is None
 
 
 def test_an_interval_of_zero_turns_it_off() -> None:
