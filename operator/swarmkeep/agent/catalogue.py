@@ -13,7 +13,7 @@ from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.specifications import container_spec_hash
-from swarmkeep.errors import DataError, Unavailable
+from swarmkeep.errors import DataError, InvalidObject, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, parse_checkpoint
 from swarmkeep.model.ident import Ref
@@ -105,7 +105,7 @@ def _stored(repository: Repository, workload: Ref, number: int) -> _Stored:
         facts = repository.manifest(str(workload), number).facts
         candidate = Candidate(number, parse_time(facts["takenAt"]), str(facts["specHash"]), str(facts["serviceID"]))
         return _Stored(candidate, section(facts, "container"))
-    except (DataError, KeyError) as error:
+    except (DataError, InvalidObject, KeyError) as error:
         log.error(
             "a version is damaged and will not be restored", workload=str(workload), version=number, error=str(error)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -201,11 +202,13 @@ class Importer:
         )
         gone = [name for number, name in made.items() if number not in left]
         for name in gone:
-            try:
-                await self._client.patch(CHECKPOINT, name, {"metadata": {"finalizers": None}}, workload.namespace)
-                await self._client.delete(CHECKPOINT, name, workload.namespace)
-            except NotFound:
-                continue
+
+            async def drop(name: str = name) -> None:
+                with suppress(NotFound):
+                    await self._client.patch(CHECKPOINT, name, {"metadata": {"finalizers": None}}, workload.namespace)
+                    await self._client.delete(CHECKPOINT, name, workload.namespace)
+
+            await self._patiently(drop)
         return len(gone)
 
     async def _answer(self, location: str, answer: Mapping[str, Any]) -> None:

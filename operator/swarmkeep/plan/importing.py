@@ -126,7 +126,7 @@ def decide(found: Found, known: Iterable[Checkpoint], importer: str, now: dateti
         "version": found.number,
         "node": importer,
         "location": found.location,
-        "takenAt": format_time(parse_time(_text(facts, "takenAt", format_time(found.taken_at)))),
+        "takenAt": format_time(parse_time(_text(facts, "takenAt", found.taken_at.isoformat()))),
         "specHash": _text(facts, "specHash"),
         "bytes": dict(found.sizes),
         "imported": {"at": format_time(now), "takenBy": _text(facts, "node", "")},

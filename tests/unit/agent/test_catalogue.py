@@ -79,6 +79,13 @@ async def test_what_is_in_storage_counts_whether_the_api_knows_it_or_not(scene: 
     assert await scene.usable() == [2, 1]
 
 
+@pytest.mark.parametrize("moment", ["yesterday", "0001-01-01T00:00:00+23:00", 7])
+async def test_a_version_that_says_nonsense_is_not_restored_and_stops_no_other(scene: Scene, moment: Any) -> None:
+    scene.put(1)
+    scene.put(2, facts={"takenAt": moment})
+    assert await scene.usable() == [1]
+
+
 async def test_what_goes_or_is_damaged_does_not(scene: Scene) -> None:
     scene.put(1)
     scene.put(2, metadata={"deletionTimestamp": stamp()})

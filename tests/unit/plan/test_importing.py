@@ -160,6 +160,7 @@ def test_a_policy_that_cannot_be_a_label_is_left_out() -> None:
         {"specHash": 7},
         {"reason": "Whim"},
         {"takenAt": "yesterday"},
+        {"takenAt": "0001-01-01T00:00:00+23:00"},
         {"checkpoint": "../../secrets"},
         {"checkpoint": "x" * 300},
         {"node": ["n1"]},
