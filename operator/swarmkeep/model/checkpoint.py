@@ -80,6 +80,8 @@ class Verified:
     trouble: str
     """Why the last order could not be carried out; empty when it was."""
     trouble_at: datetime | None
+    files: tuple[str, ...] = ()
+    """Paths of the first files that are hit; an empty one stands for the version as a whole."""
 
 
 DATA_FINALIZER = "swarmkeep.dev/data"
@@ -180,4 +182,5 @@ def _verified(raw: Mapping[str, Any]) -> Verified | None:
         wish=raw.get("requestedAt") or "",
         trouble=raw.get("trouble") or "",
         trouble_at=optional_time(raw.get("troubleAt")),
+        files=tuple(item["path"] for item in raw.get("problems") or ()),
     )

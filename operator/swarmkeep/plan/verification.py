@@ -71,12 +71,14 @@ def plan_verification(
 
 def intact(checkpoints: Iterable[Checkpoint]) -> Condition:
     """The workload's condition: whether any of its versions was found damaged."""
-    damaged = sorted(item.version or 0 for item in checkpoints if is_stored(item) and item.is_damaged)
+    damaged = [item for item in checkpoints if is_stored(item) and item.is_damaged]
     if not damaged:
         return Condition("Intact", Status.TRUE, "NoDamageFound", "no version was found damaged")
-    named = ", ".join(map(str, damaged[:3])) + (f" and {len(damaged) - 3} more" if len(damaged) > 3 else "")
-    what = f"version {named} is" if len(damaged) == 1 else f"versions {named} are"
-    return Condition("Intact", Status.FALSE, "Damaged", f"{what} damaged in storage, and will not be restored")
+    damaged.sort(key=lambda item: item.version or 0)
+    named = [f"version {item.version} ({_files(item)})" for item in damaged[:3]]
+    more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+    text = f"damaged in storage, hence not restored any more: {', '.join(named)}{more}"
+    return Condition("Intact", Status.FALSE, "Damaged", text)
 
 
 def must_stand_alone(damaged: Collection[int], clean_from: int) -> bool:
@@ -160,9 +162,15 @@ def _take_note(item: Checkpoint) -> Plan:
         trouble = f"could not be verified: {found.trouble if found else ''}"
         return Plan(f"{item.ref} {trouble}", (Tell(True, "NotVerified", trouble, rarely=True),), status)
     if found.result is Result.DAMAGED:
-        text = "its bytes in storage are damaged (see status.verified.problems): it is not restored any more"
+        text = f"its bytes in storage are damaged ({_files(item)}): it is not restored any more"
         return Plan(f"{item.ref} is damaged", (Tell(True, "Damaged", text),), status)
     return Plan("", status=status)
+
+
+def _files(item: Checkpoint) -> str:
+    files = item.verified.files if item.verified else ()
+    named = ", ".join(path or "the whole version" for path in files[:2])
+    return named + (f" and {len(files) - 2} more" if len(files) > 2 else "") if files else "see status.verified"
 
 
 def worker_for(item: Checkpoint, workload: Workload | None, workers: Iterable[Worker]) -> str | None:

@@ -181,13 +181,14 @@ def test_nobody_answers_what_was_not_asked() -> None:
 
 
 def test_the_condition_names_the_damaged_versions() -> None:
-    damaged = [checkpoint(number, verified=seen(1, Result.DAMAGED)) for number in (2, 9, 5, 7)]
+    damaged = [checkpoint(number, verified=seen(1, Result.DAMAGED, files=("image/a",))) for number in (2, 9, 5, 7)]
     going = checkpoint(1, CheckpointPhase.DELETING, verified=seen(1, Result.DAMAGED))
     found = intact([*damaged, going, checkpoint(10)])
     assert (found.status, found.reason) == ("False", "Damaged")
-    assert found.message.startswith("versions 2, 5, 7 and 1 more are damaged")
+    assert found.message.endswith("version 2 (image/a), version 5 (image/a), version 7 (image/a) and 1 more")
     assert intact([checkpoint(10), going]).status == "True"
-    assert intact(damaged[:1]).message.startswith("version 2 is damaged")
+    whole = checkpoint(3, verified=seen(1, Result.DAMAGED, files=("", "b", "c", "d")))
+    assert intact([whole]).message.endswith("version 3 (the whole version, b and 2 more)")
 
 
 def wire(verified: dict[str, Any], verification: Any) -> Checkpoint:
