@@ -83,6 +83,9 @@ class Dependents:
     def _of_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None and ("deletionTimestamp" in new["metadata"] or _phase(new) not in _SETTLED):
             yield CHECKPOINT, ref, 0.0
+        if new is not None and _is_pinned(old) and not _is_pinned(new):
+            # It may go now, though nothing else has happened.
+            yield WORKLOAD, Ref(ref.namespace, section(new, "spec")["workload"]), SOON_S
         if _phase(old) == _phase(new):
             return
         for obj in (old, new):
@@ -139,6 +142,10 @@ def _count_start(old: Obj | None, new: Obj) -> None:
 
 def _phase(obj: Obj | None) -> str | None:
     return None if obj is None else section(obj, "status").get("phase", "")
+
+
+def _is_pinned(obj: Obj | None) -> bool:
+    return section(obj or {}, "spec").get("pinned", False) is True
 
 
 def _generation(obj: Obj) -> object:

@@ -94,6 +94,24 @@ async def test_a_removed_version_carries_the_name_of_the_node_that_removes_it() 
     assert obj["metadata"]["labels"]["swarmkeep.dev/node"] == obj["status"]["node"] == "n1"
 
 
+async def test_a_version_that_is_no_longer_pinned_goes_without_waiting_for_the_next() -> None:
+    api, swarm = scene()
+    ref = Ref("default", "redis.1-v1")
+    api.objects["checkpoints", ref]["spec"]["pinned"] = True
+    life = await live(api, swarm)
+    assert status(api, CHECKPOINT, ref.name)["phase"] == "Stored"
+    assert status(api, CHECKPOINT, "redis.1-v2")["phase"] == "Deleting"
+    while len(life.queue):
+        life.queue.done(await life.queue.take())
+    unpinned = await api.patch(CHECKPOINT, ref.name, {"spec": {"pinned": False}}, "default")
+    life.cache.apply(CHECKPOINT, unpinned)
+    async with asyncio.timeout(5):
+        key = await life.queue.take()
+    assert key == Key(WORKLOAD.name, Ref("default", "redis.1"))
+    await life.driver.step(key)
+    assert status(api, CHECKPOINT, ref.name)["phase"] == "Deleting"
+
+
 async def test_an_object_that_changed_meanwhile_is_read_and_decided_again() -> None:
     api, swarm = scene(wish=True)
     life = Life(api, NOW)
