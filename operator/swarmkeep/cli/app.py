@@ -30,6 +30,7 @@ VERBS = {
     "diff": ("swarmkeep.cli.diff", "Objects"),
     "explain": ("swarmkeep.cli.explain", "Objects"),
     "wait": ("swarmkeep.cli.wait", "Objects"),
+    "prune": ("swarmkeep.cli.prune", "Versions"),
     "version": ("swarmkeep.cli.version", "Administration"),
     "completion": ("swarmkeep.cli.completion", "Administration"),
     "pki": ("swarmkeep.cli.pki", "Administration"),

@@ -14,7 +14,10 @@ import pytest
 SOURCES = str(Path(__file__).parents[3] / "operator")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCES, "TERM": "dumb", "COLUMNS": "100"}
 COMMAND = [sys.executable, "-m", "swarmkeep"]
-VERBS = ("apply", "get", "describe", "watch", "delete", "diff", "explain", "wait", "version", "completion", "manager")
+VERBS = (
+    *("apply", "get", "describe", "watch", "delete", "diff", "explain", "wait", "prune"),
+    *("version", "completion", "manager"),
+)
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
