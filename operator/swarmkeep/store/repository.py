@@ -106,7 +106,9 @@ class Repository:
             self._unmark(workload, attempt)
             raise
         try:
-            entries = FolderReader(source, writer, deadline).read()
+            reader = FolderReader(source, writer, deadline)
+            entries = reader.read()
+            reader.read_again(writer.outdated(), writer.renew)
             packs, table, chunks = writer.finish()
             manifest = Manifest(
                 workload=workload,

@@ -27,6 +27,8 @@ from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.deadline import Stopped
+from swarmkeep.store.entry import Entry
+from swarmkeep.store.folder_reader import FolderReader
 from swarmkeep.store.repository import Repository
 from swarmkeep.store.sweeper import GRACE_S, Swept
 
@@ -731,15 +733,69 @@ class TestPages:
                 assert (tmp_path / "back/pages-1.img").read_bytes() == content
             assert set(pack_keys(blobs)) == needed_packs(repository, W)
 
-    def test_mostly_dead_packs_are_left_behind(self, repository: Repository, image: Path) -> None:
+    def test_mostly_dead_packs_are_left_at_once(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path, tmp_path: Path
+    ) -> None:
         repository.put(W, 1, image, {})
         self.change(image, *range(1900))
 
         second = repository.put(W, 2, image, {})
         third = repository.put(W, 3, image, {})
+        repository.delete(W, 1)
 
-        assert [pack.pages for pack in second.packs] == [2002, 1900]
-        assert [pack.pages for pack in third.packs] == [1900, 102]
+        assert [pack.pages for pack in second.packs] == [2002]
+        assert third.packs == second.packs
+        assert len(pack_keys(blobs)) == 1
+        repository.get(W, 2, tmp_path / "back")
+        assert (tmp_path / "back/pages-1.img").read_bytes() == (image / "pages-1.img").read_bytes()
+
+    def test_a_pack_of_which_enough_is_used_is_leant_on(self, repository: Repository, image: Path) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, *range(1700))
+
+        second = repository.put(W, 2, image, {})
+
+        assert [pack.pages for pack in second.packs] == [2002, 1700]
+
+    def test_a_page_that_a_version_has_many_times_keeps_no_pack_alive(
+        self, repository: Repository, tmp_path: Path
+    ) -> None:
+        source = tmp_path / "source"
+        source.mkdir()
+        pages = [number.to_bytes(4, "little") * 1024 for number in range(1, 101)]
+        (source / "file").write_bytes(b"".join(pages))
+        repository.put(W, 1, source, {})
+        (source / "file").write_bytes(pages[7] * 100)
+
+        second = repository.put(W, 2, source, {})
+
+        assert [pack.pages for pack in second.packs] == [1]
+        assert repository.verify(W, 2) == ()
+
+    @pytest.mark.parametrize("change", ["cut", "changed", "gone"])
+    def test_a_file_that_changes_before_it_is_read_again_fails_the_version(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, *range(1900))
+        before = all_keys(blobs)
+        read = FolderReader.read
+
+        def read_and_change(reader: FolderReader) -> tuple[Entry, ...]:
+            entries = read(reader)
+            if change == "gone":
+                (image / "pages-1.img").unlink()
+            elif change == "changed":
+                self.change(image, 1950)
+            else:
+                (image / "pages-1.img").write_bytes(b"cut")
+            return entries
+
+        monkeypatch.setattr(FolderReader, "read", read_and_change)
+        with pytest.raises(HostError):
+            repository.put(W, 2, image, {})
+
+        assert all_keys(blobs) == before
 
     @pytest.mark.parametrize("damage", ["gone", "short", "hashes"])
     def test_a_pack_that_is_not_whole_is_not_built_on(
