@@ -25,13 +25,21 @@ READY = {"type": "Ready", "status": "True", "reason": "AgentAlive", "message": "
 
 
 def scene(
-    *, replicas: int = 1, versions: int = 4, keep_last: int = 2, deleted: int = 0, wish: bool = False, claim: str = "n1"
+    *,
+    replicas: int = 1,
+    versions: int = 4,
+    keep_last: int = 2,
+    more_rules: dict[str, Any] | None = None,
+    pinned: int = 0,
+    deleted: int = 0,
+    wish: bool = False,
+    claim: str = "n1",
 ) -> tuple[FakeApi, SimulatedSwarm]:
     """A Swarm and an API in the middle of their lives."""
     swarm = SimulatedSwarm("n1", "n2")
     service = swarm.create("redis", replicas=replicas)
     api = FakeApi()
-    api.put(POLICY, policy_object(retention={"keepLast": keep_last}))
+    api.put(POLICY, policy_object(retention={"keepLast": keep_last, **(more_rules or {})}))
     api.put(LOCATION, {"metadata": {"name": "main", "generation": 1}, "spec": {"filesystem": {"path": "/x"}}})
     for name in ("n1", "n2"):
         said = [{"name": "main", "reachable": True, "id": "abc"}]
@@ -51,8 +59,10 @@ def scene(
         }
         if number <= deleted:
             metadata["deletionTimestamp"] = stamp(1)
-        status = {"phase": "Stored", "version": number, "node": "n2", "location": "main", "takenAt": stamp(9)}
-        api.put(CHECKPOINT, {"metadata": metadata, "spec": {"workload": "redis.1"}, "status": status})
+        taken_at = stamp(9 + 1800 * (versions - number))
+        status = {"phase": "Stored", "version": number, "node": "n2", "location": "main", "takenAt": taken_at}
+        spec = {"workload": "redis.1", "pinned": number == pinned}
+        api.put(CHECKPOINT, {"metadata": metadata, "spec": spec, "status": status})
     if wish:
         metadata = {"name": "now", "namespace": "default", "creationTimestamp": stamp(1)}
         api.put(CHECKPOINT, {"metadata": metadata, "spec": {"workload": "redis.1"}})
@@ -95,9 +105,8 @@ async def test_a_removed_version_carries_the_name_of_the_node_that_removes_it() 
 
 
 async def test_a_version_that_is_no_longer_pinned_goes_without_waiting_for_the_next() -> None:
-    api, swarm = scene()
+    api, swarm = scene(pinned=1)
     ref = Ref("default", "redis.1-v1")
-    api.objects["checkpoints", ref]["spec"]["pinned"] = True
     life = await live(api, swarm)
     assert status(api, CHECKPOINT, ref.name)["phase"] == "Stored"
     assert status(api, CHECKPOINT, "redis.1-v2")["phase"] == "Deleting"
@@ -169,6 +178,15 @@ scenes = st.fixed_dictionaries(
         "replicas": st.integers(0, 3),
         "versions": st.integers(0, 6),
         "keep_last": st.integers(1, 3),
+        "more_rules": st.fixed_dictionaries(
+            {},
+            optional={
+                "keepHourly": st.integers(0, 3),
+                "keepDaily": st.integers(0, 2),
+                "maxAge": st.sampled_from(["1s", "45m", "2h"]),
+            },
+        ),
+        "pinned": st.integers(0, 3),
         "deleted": st.integers(0, 2),
         "wish": st.booleans(),
         "claim": st.sampled_from(["", "n1", "n2"]),
@@ -194,5 +212,8 @@ def test_whenever_it_dies_its_successor_comes_to_the_same_end(
         api.crash_at = 0
         await live(api, swarm)
         assert api.state() == undisturbed.state()
+        if parts["versions"] > parts["deleted"]:
+            # Only a user may take the newest one.
+            assert status(api, CHECKPOINT, f"redis.1-v{parts['versions']}")["phase"] == "Stored"
 
     asyncio.run(rehearse())
