@@ -145,8 +145,10 @@ def _kept_by_rules(good: Sequence[Checkpoint], rules: RetentionRules) -> _Reason
     for name, count in counts.items():
         seen: set[str] = set()
         for moment, item in timed:
+            if len(seen) == count:
+                break
             period = _PERIODS[name](moment)
-            if period not in seen and len(seen) < count:
+            if period not in seen:
                 seen.add(period)
                 kept.setdefault(item.ref, []).append(f"{name} {period}")
     return kept

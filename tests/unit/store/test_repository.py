@@ -749,6 +749,32 @@ class TestPages:
         repository.get(W, 2, tmp_path / "back")
         assert (tmp_path / "back/pages-1.img").read_bytes() == (image / "pages-1.img").read_bytes()
 
+    @pytest.mark.parametrize("fault", list("XYEeF"))
+    def test_one_that_stops_while_it_leaves_a_pack_harms_nothing(self, tmp_path: Path, image: Path, fault: str) -> None:
+        (image / "pages-1.img").write_bytes(os.urandom(200 * 4096))
+        first = (image / "pages-1.img").read_bytes()
+        stopped = 0
+        for step in range(12):
+            blobs = MemoryBlobStore()
+            repository = Repository.open(blobs, create=True)
+            (image / "pages-1.img").write_bytes(first)
+            repository.put(W, 1, image, {})
+            self.change(image, *range(190))
+            second = (image / "pages-1.img").read_bytes()
+            faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
+            try:
+                assert [pack.pages for pack in faulty.put(W, 2, image, {}).packs] == [201]
+            except (Crashed, SwarmKeepError):
+                stopped += 1
+
+            for version in repository.versions(W):
+                repository.get(W, version, tmp_path / "back")
+                assert (tmp_path / "back/pages-1.img").read_bytes() == (first if version == 1 else second)
+            assert 1 in repository.versions(W)
+            repository.sweep(now=1e12)
+            assert set(pack_keys(blobs)) == needed_packs(repository, W)
+        assert stopped >= (3 if fault == "F" else 9)
+
     def test_a_pack_of_which_enough_is_used_is_leant_on(self, repository: Repository, image: Path) -> None:
         repository.put(W, 1, image, {})
         self.change(image, *range(1700))
