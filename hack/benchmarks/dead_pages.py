@@ -12,7 +12,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from swarmkeep.store import prune
@@ -56,34 +56,51 @@ class Image:
         return self._dice.randbytes(1024) + bytes(3072)
 
 
-def stories() -> Iterator[tuple[str, int, float, float, int, int | None]]:
-    """Name, versions kept, share changed each time, within which share, pages left at the end, pinned version."""
-    yield "5 % anywhere, keepLast 1", 1, 0.05, 1.0, PAGES, None
-    yield "5 % anywhere, keepLast 5", 5, 0.05, 1.0, PAGES, None
-    yield "5 % in a hot tenth, keepLast 5", 5, 0.05, 0.1, PAGES, None
-    yield "0.1 % anywhere, keepLast 5", 5, 0.001, 1.0, PAGES, None
-    yield "shrinks to 2 %, then idle, keepLast 1", 1, 0.05, 1.0, PAGES // 50, None
-    yield "5 % anywhere, keepLast 1, an old one pinned", 1, 0.05, 1.0, PAGES, VERSIONS // 2
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happens to an image."""
+
+    name: str
+    kept: int = 1
+    """Versions that are kept."""
+    share: float = 0.05
+    """Of the pages, so many change from one version to the next,"""
+    within: float = 1.0
+    """all within this share of them."""
+    left: int = PAGES
+    """Pages that the last version has."""
+    pinned: int | None = None
+    """A version that is never deleted."""
 
 
-def tell(kept: int, share: float, within: float, left: int, pinned: int | None) -> tuple[float, float, float]:
+STORIES = (
+    Story("5 % anywhere, keepLast 1"),
+    Story("5 % anywhere, keepLast 5", kept=5),
+    Story("5 % in a hot tenth, keepLast 5", kept=5, within=0.1),
+    Story("0.1 % anywhere, keepLast 5", kept=5, share=0.001),
+    Story("shrinks to 2 %, then idle, keepLast 1", left=PAGES // 50),
+    Story("5 % anywhere, keepLast 1, an old one pinned", pinned=VERSIONS // 2),
+)
+
+
+def tell(story: Story) -> tuple[float, float, float]:
     """Pages in storage for each in use, pages written for each changed, seconds of the slowest put."""
     with tempfile.TemporaryDirectory() as scratch:
         image = Image(Path(scratch, "image"))
         repository = Repository.open(MemoryBlobStore(), create=True)
         written, slowest = 0, 0.0
         for version in range(1, VERSIONS + 1):
-            if version == VERSIONS and left < PAGES:
-                image.shrink(left)
+            if version == VERSIONS and story.left < PAGES:
+                image.shrink(story.left)
             elif version > 1:
-                image.change(share, within)
+                image.change(story.share, story.within)
             begun = time.perf_counter()
             manifest = repository.put(W, version, image.folder, {})
             if version > 1:
                 slowest = max(slowest, time.perf_counter() - begun)
                 written += sum(pack.pages for pack in manifest.packs if pack.name.startswith(manifest.attempt))
-            if version > kept and version - kept != pinned:
-                repository.delete(W, version - kept)
+            if version > story.kept and version - story.kept != story.pinned:
+                repository.delete(W, version - story.kept)
         sizes: dict[str, int] = {}
         in_use: set[tuple[str, int]] = set()
         for version in repository.versions(W):
@@ -101,9 +118,9 @@ def main() -> None:
     for share in shares:
         prune.MIN_LIVE_SHARE = share
         print(f"\na version uses at least {share:g} of a pack\n{'':45}stored/used  written/changed  slowest put")
-        for name, *story in stories():
-            stored, written, slowest = tell(*story)
-            print(f"{name:45}{stored:11.2f}  {written:15.2f}  {slowest:9.2f} s")
+        for story in STORIES:
+            stored, written, slowest = tell(story)
+            print(f"{story.name:45}{stored:11.2f}  {written:15.2f}  {slowest:9.2f} s")
 
 
 main()
