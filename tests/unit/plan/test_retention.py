@@ -127,10 +127,21 @@ def test_each_version_says_which_rules_keep_it() -> None:
 
 
 def test_hours_are_those_of_utc_whatever_zone_a_time_was_written_in() -> None:
-    zone = datetime.fromisoformat("2026-01-01T13:30:00+05:30")
-    versions = [checkpoint(1, taken_at=zone), checkpoint(2, taken_at=zone + timedelta(minutes=20))]
+    first = datetime.fromisoformat("2026-01-01T13:10:00+05:30")
+    versions = [checkpoint(number, taken_at=first + timedelta(minutes=30 * number)) for number in (1, 2, 3)]
     rules = RetentionRules(keep_last=1, keep_hourly=2)
-    assert numbers(plan_retention(versions, rules, NOW).going) == [1]
+    assert why(plan_retention(versions, rules, NOW)) == {
+        3: "keep: newest, keepLast, keepHourly 2026-01-01T09",
+        2: "keep: keepHourly 2026-01-01T08",
+        1: "remove: no rule keeps it",
+    }
+
+
+def test_where_clocks_disagree_periods_go_by_time_and_keep_last_by_number() -> None:
+    versions = [at(1, 2026, 1, 1, 8, 10), at(2, 2026, 1, 1, 8, 50), at(3, 2026, 1, 1, 8, 20), at(4, 2026, 1, 1, 9)]
+    hourly = plan_retention(versions, RetentionRules(keep_last=1, keep_hourly=2), NOW)
+    assert numbers(hourly.going) == [1, 3]
+    assert numbers(plan_retention(versions, last(2), NOW).going) == [1, 2]
 
 
 def test_the_newest_good_version_stays_at_any_age_and_so_do_pinned_ones() -> None:
