@@ -27,10 +27,12 @@ from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.deadline import Stopped
+from swarmkeep.store.keyring import Keyring, LocationKey
 from swarmkeep.store.repository import Repository
 from swarmkeep.store.sweeper import GRACE_S, Swept
 
 W = "default/redis.1"
+KEYRING = Keyring(LocationKey(bytes(range(32))))
 FACTS = {"specHash": "abc", "container": {"Name": "é", "n": [1, 2.5, None, True]}}
 
 
@@ -39,9 +41,9 @@ def blobs() -> MemoryBlobStore:
     return MemoryBlobStore()
 
 
-@pytest.fixture
-def repository(blobs: MemoryBlobStore) -> Repository:
-    return Repository.open(blobs, create=True)
+@pytest.fixture(params=[None, KEYRING], ids=["plain", "encrypted"])
+def repository(blobs: MemoryBlobStore, request: pytest.FixtureRequest) -> Repository:
+    return Repository.open(blobs, create=True, keyring=request.param)
 
 
 @pytest.fixture
@@ -58,7 +60,8 @@ def pack_keys(blobs: MemoryBlobStore) -> list[str]:
 
 
 def all_keys(blobs: MemoryBlobStore) -> list[str]:
-    return sorted(info.key for info in blobs.list(""))
+    """All but those that an encrypted location has for ever."""
+    return sorted(info.key for info in blobs.list("") if not info.key.startswith("location-keys/"))
 
 
 def needed_packs(repository: Repository, workload: str) -> set[str]:
@@ -202,7 +205,7 @@ class TestPut:
                 repository = Repository.open(blobs, create=True)
                 faulty = FaultyBlobStore(blobs, "r" * steps + fault)
                 try:
-                    Repository(faulty, repository.location_id).put(W, 1, small, {})
+                    Repository(faulty, repository.location_id, repository.keyring).put(W, 1, small, {})
                     finished = True
                 except Crashed:
                     finished = False
@@ -229,7 +232,7 @@ class TestPut:
         for step in range(9):
             blobs = MemoryBlobStore()
             repository = Repository.open(blobs, create=True)
-            faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
+            faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id, repository.keyring)
             raised = None
             try:
                 faulty.put(W, 1, small, {})
@@ -251,7 +254,7 @@ class TestPut:
         self, blobs: MemoryBlobStore, repository: Repository, small: Path
     ) -> None:
         for step in (2, 3, 5):
-            faulty = Repository(FaultyBlobStore(blobs, "r" * step + "F"), repository.location_id)
+            faulty = Repository(FaultyBlobStore(blobs, "r" * step + "F"), repository.location_id, repository.keyring)
 
             with pytest.raises(StorageFull):
                 faulty.put(W, 1, small, {})
@@ -436,6 +439,10 @@ class TestGet:
 
 
 class TestManifest:
+    @pytest.fixture
+    def repository(self, blobs: MemoryBlobStore) -> Repository:
+        return Repository.open(blobs, create=True)
+
     def test_a_damaged_one_says_what_is_wrong(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
@@ -460,7 +467,7 @@ class TestManifest:
         with pytest.raises(CorruptData, match="a byte of it was changed"):
             read(whole[:-3] + b"x" + whole[-2:])
         with pytest.raises(NewerFormat, match="upgrade"):
-            read(whole[:8] + b"\x02" + whole[9:])
+            read(whole[:8] + b"\x03" + whole[9:])
         read(whole)
 
     def test_one_of_another_version_in_its_place_is_damage(
@@ -512,7 +519,9 @@ class TestDelete:
                 blobs = MemoryBlobStore()
                 repository = Repository.open(blobs, create=True)
                 repository.put(W, 1, small, {})
-                faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
+                faulty = Repository(
+                    FaultyBlobStore(blobs, "r" * step + fault), repository.location_id, repository.keyring
+                )
                 with pytest.raises(Crashed):
                     faulty.delete(W, 1)
 
@@ -531,7 +540,8 @@ class TestDelete:
         repository.delete(W, 1)
 
         assert repository.versions(W) == []
-        assert repository.sweep(now=1e12).blobs == 1
+        repository.sweep(now=1e12)
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_nothing_goes_that_a_version_with_a_damaged_manifest_may_need(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
@@ -864,7 +874,7 @@ class TestLocation:
         for content, error in (
             (b"garbage", CorruptData),
             (b"", CorruptData),
-            (b"swarmkeep-location 2 " + b"00000000-0000-0000-0000-000000000000\n", NewerFormat),
+            (b"swarmkeep-location 3 " + b"00000000-0000-0000-0000-000000000000\n", NewerFormat),
         ):
             blobs.delete("swarmkeep-location")
             blobs.put("swarmkeep-location", [content])
