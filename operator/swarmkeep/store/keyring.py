@@ -43,7 +43,10 @@ class LocationKey:
 
 
 class Keyring:
-    """The key that new versions are encrypted with, and others that may be needed to read older ones."""
+    """The key that new versions are encrypted with, and others that may be needed to read older ones.
+
+    Two with the same current key and the same others are equal.
+    """
 
     def __init__(self, current: LocationKey, previous: Sequence[LocationKey] = ()) -> None:
         self.current = current
@@ -74,6 +77,14 @@ class Keyring:
         if (magic, format_version, flags, raw_id.hex()) != (_MAGIC, _FORMAT, 0, key_id):
             raise CorruptData(f"{what} does not begin as one: it was overwritten")
         return _sealer(self._by_id[key_id], salt, header, name).open(Part.DATA_KEY, envelope[_HEADER.size :], what)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Keyring):
+            return NotImplemented
+        return (self.current.id, self.ids) == (other.current.id, other.ids)
+
+    def __hash__(self) -> int:
+        return hash(self.current.id)
 
     def __str__(self) -> str:
         return "only " + ", ".join(f"{key.id} ({key.source})" for key in reversed(self._by_id.values()))
