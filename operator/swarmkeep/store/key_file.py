@@ -33,6 +33,11 @@ def read_key_file(path: Path) -> tuple[LocationKey, str]:
     Empty lines and lines that begin with `#` do not count.
     """
     content, status = _read(path)
+    return parse_key(content, path), _exposure(path, status)
+
+
+def parse_key(content: bytes, path: Path) -> LocationKey:
+    """The key that the content of a key file is. Raises KeyFileUnusable."""
     lines = [line.strip() for line in content.splitlines()]
     try:
         (line,) = (line for line in lines if line and not line.startswith(b"#"))
@@ -45,7 +50,7 @@ def read_key_file(path: Path) -> tuple[LocationKey, str]:
             f"key file {path} holds no key: it has to be one line of base64 that says {KEY_BYTES} random bytes; "
             f"`openssl rand -base64 {KEY_BYTES}` makes a new one"
         )
-    return LocationKey(secret, str(path)), _exposure(path, status)
+    return LocationKey(secret, str(path))
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
