@@ -42,8 +42,14 @@ def blobs() -> MemoryBlobStore:
 
 
 @pytest.fixture(params=[None, KEYRING], ids=["plain", "encrypted"])
-def repository(blobs: MemoryBlobStore, request: pytest.FixtureRequest) -> Repository:
-    return Repository.open(blobs, create=True, keyring=request.param)
+def keyring(request: pytest.FixtureRequest) -> Keyring | None:
+    keyring: Keyring | None = request.param
+    return keyring
+
+
+@pytest.fixture
+def repository(blobs: MemoryBlobStore, keyring: Keyring | None) -> Repository:
+    return Repository.open(blobs, create=True, keyring=keyring)
 
 
 @pytest.fixture
@@ -197,12 +203,14 @@ class TestPut:
 
         assert repository.verify(W, 1) == ()
 
-    def test_a_crash_after_any_step_leaves_no_version_or_a_whole_one(self, tmp_path: Path, small: Path) -> None:
+    def test_a_crash_after_any_step_leaves_no_version_or_a_whole_one(
+        self, tmp_path: Path, small: Path, keyring: Keyring | None
+    ) -> None:
         steps = 0
         while True:
             for fault in "XY":
                 blobs = MemoryBlobStore()
-                repository = Repository.open(blobs, create=True)
+                repository = Repository.open(blobs, create=True, keyring=keyring)
                 faulty = FaultyBlobStore(blobs, "r" * steps + fault)
                 try:
                     Repository(faulty, repository.location_id, repository.keyring).put(W, 1, small, {})
@@ -220,6 +228,7 @@ class TestPut:
                     assert repository.versions(W) == [*taken, 2]
                     assert set(pack_keys(blobs)) == needed_packs(repository, W)
                     assert list(blobs.list("writers/")) == []
+                    assert len(list(blobs.list("keys/"))) == (len(taken) + 1 if keyring else 0)
             if finished:
                 assert steps >= 6
                 return
@@ -227,11 +236,11 @@ class TestPut:
 
     @pytest.mark.parametrize("fault", list("EeFT"))
     def test_a_failure_at_any_step_leaves_no_version_or_a_whole_or_an_unusable_one(
-        self, tmp_path: Path, small: Path, fault: str
+        self, tmp_path: Path, small: Path, fault: str, keyring: Keyring | None
     ) -> None:
-        for step in range(9):
+        for step in range(11):
             blobs = MemoryBlobStore()
-            repository = Repository.open(blobs, create=True)
+            repository = Repository.open(blobs, create=True, keyring=keyring)
             faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id, repository.keyring)
             raised = None
             try:
@@ -513,11 +522,13 @@ class TestDelete:
         repository.delete(W, 3)
         assert all_keys(blobs) == ["swarmkeep-location"]
 
-    def test_one_that_stops_after_any_step_leaves_the_version_whole_or_gone(self, small: Path, tmp_path: Path) -> None:
+    def test_one_that_stops_after_any_step_leaves_the_version_whole_or_gone(
+        self, small: Path, tmp_path: Path, keyring: Keyring | None
+    ) -> None:
         for step in range(6):
             for fault in "XY":
                 blobs = MemoryBlobStore()
-                repository = Repository.open(blobs, create=True)
+                repository = Repository.open(blobs, create=True, keyring=keyring)
                 repository.put(W, 1, small, {})
                 faulty = Repository(
                     FaultyBlobStore(blobs, "r" * step + fault), repository.location_id, repository.keyring
