@@ -31,6 +31,7 @@ KEY_LIST_PREFIX = "location-keys/"
 _PLAIN_FORMAT = 1
 _ENCRYPTED_FORMAT = 2
 _MAX_BYTES = 200
+_JOIN_TRIES = 20
 _MARK = re.compile(rb"swarmkeep-location ([0-9]{1,6}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\n")
 _LISTED = re.compile(rf"{KEY_LIST_PREFIX}([0-9]{{6}})", re.ASCII)
 _KEY_ID = re.compile(rb"swarmkeep-key ([0-9a-f]{16})\n")
@@ -110,7 +111,7 @@ def join_keys(blobs: BlobStore, keyring: Keyring) -> None:
     So a node that was given another key file by mistake writes nothing that only it can read. Raises WrongKey,
     CorruptData, Unavailable, StorageFull, HostError.
     """
-    while True:
+    for _ in range(_JOIN_TRIES):
         known = _listed_keys(blobs)
         if keyring.current.id in known.values():
             return
@@ -123,6 +124,7 @@ def join_keys(blobs: BlobStore, keyring: Keyring) -> None:
         with suppress(Conflict):
             number = max(known, default=0) + 1
             blobs.put(f"{KEY_LIST_PREFIX}{number:06}", [f"swarmkeep-key {keyring.current.id}\n".encode()])
+    raise Unavailable(f"{blobs.description}: the list of its keys changes again and again: try again")
 
 
 def _listed_keys(blobs: BlobStore) -> dict[int, str]:

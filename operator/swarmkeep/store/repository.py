@@ -169,8 +169,8 @@ class Repository:
         """Makes `target` that version's folder, byte for byte; what was there goes once the new one is whole.
 
         `durable`: it has reached the disk when this returns; a restore that uses it right away need not wait for that.
-        Raises NotFound (no such version), MissingData, CorruptData, NewerFormat, StorageFull, HostError, Unavailable,
-        Stopped; `target` is then as it was.
+        Raises NotFound (no such version), MissingData, CorruptData, NewerFormat, WrongKey, StorageFull, HostError,
+        Unavailable, Stopped; `target` is then as it was.
         """
         manifest = self.manifest(workload, version)
         deadline = Deadline(limit_s, should_stop, f"fetching {workload} version {version}")
@@ -257,7 +257,8 @@ class Repository:
         """What is wrong with a version; nothing if it can be restored.
 
         With `full` every byte is read, else only its manifest and the presence and tables of its packs are looked at.
-        Raises NotFound, CorruptData or NewerFormat when the manifest itself cannot be read, Unavailable, Stopped.
+        Raises NotFound, CorruptData, NewerFormat, MissingData or WrongKey when the manifest itself cannot be read,
+        Unavailable, Stopped.
         """
         manifest = self.manifest(workload, version)
         layout = Layout(manifest.entries)

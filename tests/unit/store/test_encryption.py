@@ -25,6 +25,7 @@ from swarmkeep.errors import (
     NotAsEncrypted,
     NotFound,
     SwarmKeepError,
+    Unavailable,
     WrongKey,
 )
 from swarmkeep.store.blob_local import LocalBlobStore
@@ -205,6 +206,14 @@ class TestKeys:
             Repository.open(blobs, create=True, keyring=ring)
 
         assert keys(blobs, "location-keys/") == [f"location-keys/00000{number}" for number in (1, 2, 3)]
+
+    def test_storage_that_never_takes_a_key_is_given_up(self) -> None:
+        class Forgetful(MemoryBlobStore):
+            def put(self, key: str, chunks: Any) -> int:
+                return 0 if key.startswith("location-keys/") else super().put(key, chunks)
+
+        with pytest.raises(Unavailable, match="again and again"):
+            Repository.open(Forgetful(), create=True, keyring=Keyring(KEY))
 
     def test_a_list_of_keys_that_was_overwritten_is_said(self, repository: Repository, blobs: MemoryBlobStore) -> None:
         blobs.put("location-keys/notes.txt", [b"a user's own"])
