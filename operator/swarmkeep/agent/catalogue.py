@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 
 from swarmkeep.agent.locations import Locations
-from swarmkeep.errors import DataError, Unavailable
+from swarmkeep.errors import DataError, Unavailable, WrongKey
 from swarmkeep.kube.client import Client
 from swarmkeep.model.checkpoint import CheckpointPhase, parse_checkpoint
 from swarmkeep.model.ident import Ref
@@ -33,12 +33,14 @@ class Catalogue:
         """Every version whose manifest is in storage, newest first.
 
         A version whose record has not reached the API yet counts as well: its node may be dead. One that is being
-        deleted does not. Raises Unavailable when the storage does not answer; when only the API does not, nothing is
-        vetoed, since a version that is really deleted has no manifest.
+        deleted does not. Raises Unavailable when the storage does not answer, and WrongKey when this node does not have
+        the key of the newest: with it the workload has to wait, where an older one will do for one that is damaged.
+        When only the API does not answer, nothing is vetoed, since a version that is really deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[Candidate]:
-            return [_candidate(repository, workload, number) for number in repository.versions(str(workload))]
+            numbers = repository.versions(str(workload))
+            return [_candidate(repository, workload, number, number == numbers[-1]) for number in numbers]
 
         found = await self._locations.call(location, read, LIST_LIMIT_S)
         vetoed = await self._vetoed(workload) if found else frozenset()
@@ -62,10 +64,15 @@ class Catalogue:
         )
 
 
-def _candidate(repository: Repository, workload: Ref, number: int) -> Candidate:
+def _candidate(repository: Repository, workload: Ref, number: int, is_newest: bool) -> Candidate:
     try:
         facts = repository.manifest(str(workload), number).facts
         return Candidate(number, parse_time(facts["takenAt"]), str(facts["specHash"]), str(facts["serviceID"]))
+    except WrongKey as error:
+        if is_newest:
+            raise
+        log.warning("no key for an old version", workload=str(workload), version=number, error=str(error))
+        return Candidate(number, datetime.min, "", "", usable=False)
     except (DataError, KeyError) as error:
         log.error(
             "a version is damaged and will not be restored", workload=str(workload), version=number, error=str(error)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from swarmkeep.agent.location_keys import key_report, read_keys
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.model.wire import Object, section
 from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.keyring import Keyring
 from swarmkeep.store.repository import Repository
+from swarmkeep.store.vault import Rewrapped
 
 T = TypeVar("T")
 
@@ -29,6 +32,8 @@ class _Location:
     found_id: str | None = None
     problem: str | None = None
     checking: asyncio.Future[None] | None = None
+    rewrapped: tuple[Keyring, Rewrapped] | None = None
+    """What the last rewrapping has found, and with which keys."""
 
 
 class Locations:
@@ -86,14 +91,45 @@ class Locations:
     async def _check(self, name: str) -> dict[str, Any]:
         location = self._locations[name]
         try:
-            await self.call(name, lambda repository: repository.check(), CHECK_LIMIT_S)
+            encryption = await self.call(name, lambda repository: self._look(name, location, repository), CHECK_LIMIT_S)
         except SwarmKeepError as error:
             location.repository = None
             return {"name": name, "reachable": False, "message": str(error)}
-        return {"name": name, "reachable": True, "id": location.found_id}
+        return {"name": name, "reachable": True, "id": location.found_id} | encryption
+
+    def _look(self, name: str, location: _Location, repository: Repository) -> dict[str, Any]:
+        """Whether the location is there now; returns what the Node object says of its keys. Raises SwarmKeepError."""
+        keys = read_keys(location.spec)
+        if keys.keyring != repository.keyring:
+            # Somebody has changed what is in the key files.
+            repository = self._open(name, location)
+        repository.check()
+        known, rewrapped = location.rewrapped or (None, None)
+        return key_report(keys, rewrapped if known == keys.keyring else None)
+
+    def keyring(self, name: str) -> Keyring | None:
+        """The keys of a location; None when it is not encrypted, or not open."""
+        location = self._locations.get(name)
+        return location.repository.keyring if location and location.repository else None
+
+    async def rewrap(self, name: str, limit_s: float) -> Rewrapped:
+        """Brings the data keys of an encrypted location under its current key. Raises what `call` raises."""
+        location = self._locations.get(name)
+
+        def work(repository: Repository) -> Rewrapped:
+            done = repository.rewrap(limit_s=limit_s)
+            if location is not None and repository.keyring is not None:
+                location.rewrapped = repository.keyring, done
+            return done
+
+        return await self.call(name, work, limit_s + CHECK_LIMIT_S)
 
     @staticmethod
     def _open(name: str, location: _Location) -> Repository:
+        try:
+            keys = read_keys(location.spec)
+        except Unavailable as error:
+            raise type(error)(f"storagelocation {name}: {error}") from error
         folder = Path(section(location.spec, "filesystem")["path"])
         if not folder.is_dir():
             raise Unavailable(
@@ -101,7 +137,8 @@ class Locations:
             )
         # Only a location that nobody has ever used may be initialised: an empty folder where there should be data is
         # a mount that is missing.
-        repository = Repository.open(LocalBlobStore(folder), create=location.known_id is None)
+        blobs = LocalBlobStore(folder)
+        repository = Repository.open(blobs, create=location.known_id is None, keyring=keys.keyring)
         if location.known_id is not None and repository.location_id != location.known_id:
             raise Unavailable(
                 f"storagelocation {name}: {folder} on this node is another location "

@@ -160,8 +160,17 @@ class World:
             if mine is None:
                 silent.append(node["metadata"]["name"])
             else:
+                keys = mine.get("encryption") or {}
                 reports.append(
-                    Report(node["metadata"]["name"], mine["reachable"], mine.get("id") or "", mine.get("message") or "")
+                    Report(
+                        node["metadata"]["name"],
+                        mine["reachable"],
+                        mine.get("id") or "",
+                        mine.get("message") or "",
+                        key_id=keys.get("keyID") or "",
+                        left=keys.get("left"),
+                        key_message=keys.get("message") or "",
+                    )
                 )
         versions, stored_bytes = self.cache.totals(ref.name)
         return LocationView(
@@ -172,6 +181,7 @@ class World:
             silent=tuple(sorted(silent)),
             versions=versions,
             stored_bytes=stored_bytes,
+            encrypted="encryption" in section(obj, "spec"),
         )
 
     def workers(self) -> tuple[Worker, ...]:

@@ -18,6 +18,12 @@ class Report:
     id: str
     """The identity that it found there; empty when it found none."""
     message: str
+    key_id: str = ""
+    """The key that it encrypts with; empty when it does not, or cannot."""
+    left: int | None = None
+    """How many versions are still under other keys; None when it has not looked yet."""
+    key_message: str = ""
+    """What is wrong with its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class LocationView:
     """Nodes that are ready and have not said anything of it yet."""
     versions: int
     stored_bytes: int
+    encrypted: bool = False
+    """Whether the spec says so."""
 
 
 def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - every plan is a function of a view and now
@@ -47,11 +55,8 @@ def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - 
     }
     if identity:
         fields["id"] = identity
-    encrypted = Condition(
-        "Encrypted", Status.FALSE, "NotEncrypted", "versions hold all of a process' memory and are stored as they are"
-    )
     reason = f"{view.name} is known as {identity}" if identity and not view.id else ""
-    return Plan(reason, status=StatusPatch(fields, (_reachable(view, found), encrypted)))
+    return Plan(reason, status=StatusPatch(fields, (_reachable(view, found), _encrypted(view))))
 
 
 def _reachable(view: LocationView, found: list[str]) -> Condition:
@@ -70,3 +75,28 @@ def _reachable(view: LocationView, found: list[str]) -> Condition:
     if not view.reports:
         return Condition("Reachable", Status.UNKNOWN, "NoNodes", "there is no node that is ready")
     return Condition("Reachable", Status.TRUE, "Reachable", "every node that is ready reads and writes it")
+
+
+def _encrypted(view: LocationView) -> Condition:
+    if not view.encrypted:
+        text = "versions hold all of a process' memory and are stored as they are"
+        return Condition("Encrypted", Status.FALSE, "NotEncrypted", text)
+    using = [report for report in view.reports if report.key_id]
+    if not using:
+        return Condition("Encrypted", Status.UNKNOWN, "Waiting", "no node that is ready has opened it with its key yet")
+    keys = sorted({report.key_id for report in using})
+    if len(keys) > 1:
+        seen = ", ".join(f"{report.node} has {report.key_id}" for report in using[:8])
+        text = f"nodes encrypt with different keys ({seen}): put the same key file on every node"
+        return Condition("Encrypted", Status.TRUE, "KeysDiffer", text)
+    text = f"AES-256-GCM, key {keys[0]}"
+    said = "; ".join(f"{report.node}: {report.key_message}" for report in using if report.key_message)
+    # Nodes look one after the other: the largest number is true as long as any of them has not looked again.
+    counts = [report.left for report in using if report.left is not None]
+    if not counts or max(counts):
+        how_many = f"{max(counts)} versions are" if counts else "nobody has looked yet whether versions are"
+        text = f"{text}; {how_many} still under other keys" + (f" ({said})" if said else "")
+        return Condition("Encrypted", Status.TRUE, "Rewrapping", text)
+    if said:
+        return Condition("Encrypted", Status.TRUE, "KeyExposed", f"{text}; {said}")
+    return Condition("Encrypted", Status.TRUE, "Encrypted", f"{text}, for every version")

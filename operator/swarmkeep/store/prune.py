@@ -59,7 +59,7 @@ def plan_renewal(live_pages: Sequence[int], pages: Sequence[int]) -> list[bool]:
 def plan_prune(
     packs: Iterable[str], needed: Mapping[int, frozenset[str] | None], writers: Sequence[Writer]
 ) -> frozenset[str]:
-    """Which of the `packs` of one workload may go now.
+    """Which of the `packs` of one workload may go now. Its data keys go by the same rule, one name for each attempt.
 
     `needed`: the packs that each version needs, None where nobody can say because its manifest is damaged or newer;
     then all stay. All stay as well while somebody builds on a version that is gone: nobody can say what that one

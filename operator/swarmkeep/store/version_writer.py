@@ -12,6 +12,7 @@ from swarmkeep.store.keys import pack_key, pack_name
 from swarmkeep.store.pack import PAGE_HASH_BYTES, PackBuilder, PackInfo, Words
 from swarmkeep.store.page_table import PAGE_BYTES, PageTable, PageTableBuilder, Refs
 from swarmkeep.store.prune import plan_renewal
+from swarmkeep.store.sealing import new_data_key
 
 MAX_REMEMBERED_PAGES = 400_000
 """Of the pages that one version adds, so many are remembered in order to store the same page once only (60 MB)."""
@@ -22,17 +23,21 @@ _WORDS = PAGE_BYTES // 8
 class VersionWriter:
     """Takes the files of one version chunk by chunk. Memory: a pack, the page table, the remembered pages."""
 
-    def __init__(self, blobs: BlobStore, workload: str, attempt: str, base: BaseVersion | None) -> None:
+    def __init__(
+        self, blobs: BlobStore, workload: str, attempt: str, base: BaseVersion | None, *, sealed: bool = False
+    ) -> None:
+        """With `sealed` each pack gets a data key of its own."""
         self._blobs = blobs
         self._workload = workload
         self._attempt = attempt
+        self._sealed = sealed
         self._base = base
         self._base_packs = base.packs if base else ()
         self._table = PageTableBuilder()
         self._chunks = ChunksBuilder()
         self._position: int | None = None
-        self._builder = PackBuilder()
         self._new_packs: list[PackInfo] = []
+        self._builder = self._new_builder()
         self._remembered: dict[bytes, int] = {}
         self._before: PageTable | None = None
         """The page table before mostly dead packs are left; from then on `_table` takes what becomes of it."""
@@ -175,8 +180,12 @@ class VersionWriter:
     def _close_pack(self) -> None:
         if not self._builder.pages:
             return
-        info, parts = self._builder.finish(pack_name(self._attempt, len(self._new_packs)))
-        self._builder = PackBuilder()
+        info, parts = self._builder.finish()
         self._blobs.put(pack_key(self._workload, info.name), parts)
         self._new_packs.append(info)
+        self._builder = self._new_builder()
         self.new_bytes += info.size
+
+    def _new_builder(self) -> PackBuilder:
+        name = pack_name(self._attempt, len(self._new_packs))
+        return PackBuilder(name, new_data_key() if self._sealed else None)

@@ -1,5 +1,6 @@
 """Whether every node sees the same storage."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -65,3 +66,30 @@ def test_it_is_said_that_nothing_is_encrypted() -> None:
     assert [(item.status, item.reason) for item in plan.status.conditions if item.type == "Encrypted"] == [
         ("False", "NotEncrypted")
     ]
+
+
+def keyed(node: str, key: str = "k1", left: int | None = 0, said: str = "") -> Report:
+    return Report(node, True, "abc", "", key_id=key, left=left, key_message=said)
+
+
+@pytest.mark.parametrize(
+    ("reports", "status", "reason", "words"),
+    [
+        ((), "Unknown", "Waiting", "no node"),
+        ((Report("n1", False, "", "there is no key file"),), "Unknown", "Waiting", "no node"),
+        ((keyed("n1"), keyed("n2")), "True", "Encrypted", "AES-256-GCM, key k1, for every version"),
+        ((keyed("n1"), keyed("n2", left=None)), "True", "Encrypted", "key k1"),
+        ((keyed("n1"), Report("n2", False, "", "no key file")), "True", "Encrypted", "key k1"),
+        ((keyed("n1"), keyed("n2", left=3)), "True", "Rewrapping", "3 versions are still under other keys"),
+        ((keyed("n1", left=2, said="no key k0"),), "True", "Rewrapping", "2 versions are .*n1: no key k0"),
+        ((keyed("n1", left=None),), "True", "Rewrapping", "nobody has looked yet"),
+        ((keyed("n1"), keyed("n2", said="mode 0644")), "True", "KeyExposed", "key k1; n2: mode 0644"),
+        ((keyed("n1"), keyed("n2", "k2")), "True", "KeysDiffer", "n1 has k1, n2 has k2.*same key file"),
+    ],
+)
+def test_how_it_is_encrypted_is_said(reports: tuple[Report, ...], status: str, reason: str, words: str) -> None:
+    plan = plan_location(view(reports=reports, encrypted=True), NOW)
+    assert plan.status is not None
+    (found,) = [item for item in plan.status.conditions if item.type == "Encrypted"]
+    assert (found.status, found.reason) == (status, reason)
+    assert re.search(words, found.message)
