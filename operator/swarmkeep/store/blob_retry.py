@@ -22,7 +22,7 @@ T = TypeVar("T")
 class RetrySettings:
     """How long to go on."""
 
-    limit_s: float = 60.0
+    limit_s: float = 30.0
     """No try begins later than this after the first: a call takes at most that and what its last try takes."""
     first_wait_s: float = 0.25
     """The first wait is at most this long, each one after it up to twice as long as the one before, by chance."""
