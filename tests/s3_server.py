@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -65,7 +66,7 @@ class FaultyProxy:
     that, `lost` does as asked and closes the connection without an answer, `cut` closes it in the middle of the answer.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
         self.faults: deque[str] = deque()
         self.ignores_conditions = False
         """Like a server that does not know If-None-Match."""
@@ -92,6 +93,8 @@ class FaultyProxy:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from swarmkeep.agent.locations import CHECK_LIMIT_S, Locations
 from swarmkeep.errors import Unavailable
+from swarmkeep.pki import authority
 
 from ...etcd_cluster import free_ports
 from ...s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, FaultyProxy, running_server, silent_port
@@ -136,3 +138,24 @@ async def test_a_new_spec_takes_hold_at_once(s3: str, keys: Path) -> None:
     locations.update({"offsite": bucket(keys, s3)})
 
     assert (await locations.check())[0]["reachable"]
+
+
+async def test_a_certificate_of_an_authority_of_ones_own_is_trusted_when_named(
+    s3: str, keys: Path, tmp_path: Path
+) -> None:
+    authority.init(tmp_path / "pki")
+    certificate, key = authority.issue(tmp_path / "pki", "etcd-server", "s3", ["127.0.0.1"])
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    proxy = FaultyProxy(s3, tls)
+    try:
+        locations = Locations()
+        locations.update({"offsite": bucket(keys, s3, endpoint=f"https://{proxy.address}")})
+        [report] = await locations.check()
+        assert "its certificate is not trusted on this node; name its CA in spec.s3.caFile" in report["message"]
+
+        fields = {"endpoint": f"https://{proxy.address}", "caFile": str(tmp_path / "pki/etcd-ca.crt")}
+        locations.update({"offsite": bucket(keys, s3, **fields)})
+        assert (await locations.check())[0]["reachable"]
+    finally:
+        proxy.close()
