@@ -26,8 +26,10 @@ class _Location:
     executor: ThreadPoolExecutor
     checker: ThreadPoolExecutor
     """Looks at the location even while all others wait for it."""
-    storage: Storage | None = None
     repository: Repository | None = None
+    probe: Repository | None = None
+    """The same by the short way: it answers at once, be it that nobody is there."""
+    storage: Storage | None = None
     found_id: str | None = None
     problem: str | None = None
     checking: asyncio.Future[None] | None = None
@@ -110,21 +112,23 @@ def _open(name: str, location: _Location) -> Repository:
         raise type(error)(f"storagelocation {name}: {error}") from error
     # Only a location that nobody has ever used may be initialised: an empty folder where there should be data is
     # a mount that is missing.
-    found_id = Repository.open(storage.direct, create=location.known_id is None).location_id
-    if location.known_id is not None and found_id != location.known_id:
+    probe = Repository.open(storage.direct, create=location.known_id is None)
+    if location.known_id is not None and probe.location_id != location.known_id:
         raise Unavailable(
             f"storagelocation {name}: {storage.direct.description} on this node is another location "
-            f"({found_id}, not {location.known_id}); is the right one mounted?"
+            f"({probe.location_id}, not {location.known_id}); is the right one mounted?"
         )
-    location.storage, location.found_id = storage, found_id
-    location.repository = Repository(storage.blobs, found_id)
-    return location.repository
+    repository = Repository(storage.blobs, probe.location_id)
+    location.storage, location.probe, location.found_id = storage, probe, probe.location_id
+    location.repository = repository
+    return repository
 
 
 def _look(name: str, location: _Location) -> tuple[str, ...]:
     """Whether the location is there now, and what is worse there than it could be. Raises SwarmKeepError."""
-    repository = location.repository or _open(name, location)
-    if location.storage is None:
-        raise Unavailable(f"storagelocation {name} is being opened")
-    Repository(location.storage.direct, repository.location_id).check()
+    if location.repository is None:
+        _open(name, location)
+    if location.storage is None or location.probe is None:
+        raise Unavailable(f"storagelocation {name} could not be opened")
+    location.probe.check()
     return location.storage.examine()

@@ -126,9 +126,7 @@ class ObjectClient:
                 return self._exactly(name, bytes(result.bytes()), length)
         except _BeyondEnd:
             check_range(name, offset, length, self.size(name), self.description)
-            raise Unavailable(
-                f"{self.description} says that {name} has no byte {offset}, and then that it has"
-            ) from None
+            raise Unavailable(f"{self.description} contradicts itself about the length of {name}") from None
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """Every object whose name begins with `prefix`, empty or ending in a slash. BlobInfo.key is the name."""
@@ -149,7 +147,7 @@ class ObjectClient:
 
     def _tier(self, bytes_: int) -> tuple[float, S3Store]:
         """Limit in seconds, and the store that has it, for a request that moves so many bytes."""
-        most = next(most for most in _TIERS if bytes_ <= most)
+        most = next((most for most in _TIERS if bytes_ <= most), _TIERS[-1])
         limit_s = self._settings.answer_limit_s + (most - _TIERS[0]) / SLOWEST_BYTES_PER_S
         if most not in self._stores:
             self._stores[most] = self._connect(limit_s)
