@@ -72,6 +72,8 @@ class FaultyProxy:
         """Like a server that does not know If-None-Match."""
         self.ignores_offsets = False
         """Like a server that answers each request for a range with as many bytes from the start."""
+        self.forbids_writing = False
+        """Like a server that is asked with keys that may only read."""
         self.requests: list[str] = []
         """Method and path of each."""
         proxy = self
@@ -116,6 +118,11 @@ class FaultyProxy:
             return
         if fault == "503":
             handler.wfile.write(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        if self.forbids_writing and handler.command != "GET":
+            denied = b"<Error><Code>AccessDenied</Code></Error>"
+            head = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(denied)}\r\nConnection: close\r\n\r\n"
+            handler.wfile.write(head.encode() + denied)
             return
         status, headers, content = self._ask(handler, upstream, body)
         if fault == "lost":

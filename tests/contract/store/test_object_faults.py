@@ -162,6 +162,24 @@ def test_versions_are_whole_on_the_worst_of_servers(proxy: FaultyProxy, place: O
     assert names(place, CLAIMS) == []
 
 
+def test_with_keys_that_may_only_read_versions_are_restored(
+    proxy: FaultyProxy, place: ObjectSettings, tmp_path: Path
+) -> None:
+    source = fill(tmp_path / "source")
+    Repository.open(store(place), create=True).put("default/redis.1", 1, source, {})
+    proxy.forbids_writing = True
+    blobs = store(place)
+
+    repository = Repository.open(blobs, create=False)
+    repository.get("default/redis.1", 1, tmp_path / "target")
+
+    assert (tmp_path / "target/pages-1.img").read_bytes() == (source / "pages-1.img").read_bytes()
+    with pytest.raises(HostError, match="may not do that: 403 AccessDenied"):
+        blobs.examine()
+    with pytest.raises(HostError, match="AccessDenied"):
+        repository.put("default/redis.1", 2, source, {})
+
+
 def test_a_server_that_begins_to_answer_wrongly_is_caught_by_the_hashes(
     proxy: FaultyProxy, place: ObjectSettings, tmp_path: Path
 ) -> None:
