@@ -211,7 +211,7 @@ class Lab:
 
     def _wait_for_s3(self) -> None:
         log = self._s3.state / "upper" / services.LOGS.lstrip("/") / "s3.log"
-        wait_until(f"the S3 server (see {log})", lambda: "ready\n" in log.read_text(), limit_s=90)
+        wait_until(f"the S3 server (see {log})", lambda: log.exists() and "ready\n" in log.read_text(), limit_s=90)
         say(f"S3 is at {self.settings.s3}, bucket {S3_BUCKET}; keys are in {services.S3_CREDENTIALS} on every node")
 
     def _boot_registry(self, root: Path) -> None:
