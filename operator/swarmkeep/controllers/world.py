@@ -21,7 +21,7 @@ from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView, Worker
-from swarmkeep.plan.location_status import LocationView, Report
+from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
 from swarmkeep.plan.policy_status import Member, PolicyView
 from swarmkeep.plan.resolve import matches, task_of, winner_of
@@ -173,9 +173,12 @@ class World:
                     )
                 )
         versions, stored_bytes = self.cache.totals(ref.name)
+        spec = section(obj, "spec")
         return LocationView(
             name=ref.name,
             generation=_generation(obj),
+            type="s3" if "s3" in spec else "filesystem",
+            where=where_of(spec),
             id=section(obj, "status").get("id") or "",
             reports=tuple(sorted(reports, key=lambda report: report.node)),
             silent=tuple(sorted(silent)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.plan.actions import Plan, StatusPatch
@@ -18,6 +20,7 @@ class Report:
     id: str
     """The identity that it found there; empty when it found none."""
     message: str
+    """Why it is not reachable; of one that is, what is worse there than it could be. Mostly empty."""
     key_id: str = ""
     """The key that it encrypts with; empty when it does not, or cannot."""
     left: int | None = None
@@ -32,6 +35,10 @@ class LocationView:
 
     name: str
     generation: int
+    type: str
+    """`filesystem` or `s3`."""
+    where: str
+    """The folder or bucket, for people."""
     id: str
     """The identity on record; empty before the first use."""
     reports: tuple[Report, ...]
@@ -43,13 +50,22 @@ class LocationView:
     """Whether the spec says so."""
 
 
+def where_of(spec: Mapping[str, Any]) -> str:
+    """A StorageLocation's folder or bucket, for people."""
+    if "s3" not in spec:
+        return str(spec["filesystem"]["path"])
+    s3 = spec["s3"]
+    return f"s3://{s3['bucket']}/{s3.get('prefix') or ''}".rstrip("/") + f" at {s3['endpoint']}"
+
+
 def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - every plan is a function of a view and now
     """The location's identity, its conditions and its totals."""
     found = sorted({report.id for report in view.reports if report.id})
     identity = view.id or (found[0] if len(found) == 1 else "")
     fields = {
         "observedGeneration": view.generation,
-        "type": "filesystem",
+        "type": view.type,
+        "where": view.where,
         "versions": view.versions,
         "storedBytes": view.stored_bytes,
     }
@@ -62,7 +78,7 @@ def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - 
 def _reachable(view: LocationView, found: list[str]) -> Condition:
     if len(found) > 1:
         seen = ", ".join(f"{report.node} sees {report.id}" for report in view.reports if report.id)
-        text = f"the nodes see different folders under this path ({seen}): it must be one shared folder"
+        text = f"the nodes see different storage under this name ({seen}): it must be one that they share"
         return Condition("Reachable", Status.FALSE, "NotShared", text)
     bad = [report for report in view.reports if not report.reachable]
     if bad:
@@ -74,7 +90,8 @@ def _reachable(view: LocationView, found: list[str]) -> Condition:
         return Condition("Reachable", Status.UNKNOWN, "Waiting", text)
     if not view.reports:
         return Condition("Reachable", Status.UNKNOWN, "NoNodes", "there is no node that is ready")
-    return Condition("Reachable", Status.TRUE, "Reachable", "every node that is ready reads and writes it")
+    notes = "".join(f"; {note}" for note in sorted({report.message for report in view.reports if report.message}))
+    return Condition("Reachable", Status.TRUE, "Reachable", f"every node that is ready reads and writes it{notes}")
 
 
 def _encrypted(view: LocationView) -> Condition:

@@ -8,7 +8,7 @@ import pytest
 
 from swarmkeep.model.conditions import Condition
 from swarmkeep.plan.actions import Plan
-from swarmkeep.plan.location_status import LocationView, Report, plan_location
+from swarmkeep.plan.location_status import LocationView, Report, plan_location, where_of
 
 from ..objects import NOW
 
@@ -16,7 +16,7 @@ GOOD = (Report("n1", True, "abc", ""), Report("n2", True, "abc", ""))
 
 
 def view(**fields: Any) -> LocationView:
-    return replace(LocationView("main", 1, "", GOOD, (), 7, 4096), **fields)
+    return replace(LocationView("main", 1, "filesystem", "/shared", "", GOOD, (), 7, 4096), **fields)
 
 
 def reachable(plan: Plan) -> Condition:
@@ -93,3 +93,25 @@ def test_how_it_is_encrypted_is_said(reports: tuple[Report, ...], status: str, r
     (found,) = [item for item in plan.status.conditions if item.type == "Encrypted"]
     assert (found.status, found.reason) == (status, reason)
     assert re.search(words, found.message)
+
+
+def test_what_is_worse_than_it_could_be_is_said_once_and_harms_nothing() -> None:
+    reports = tuple(Report(node, True, "abc", "ranges are slow") for node in ("n1", "n2"))
+    found = reachable(plan_location(view(reports=reports), NOW))
+    assert found.status == "True"
+    assert found.message.endswith("reads and writes it; ranges are slow")
+
+
+@pytest.mark.parametrize(
+    ("spec", "where"),
+    [
+        ({"filesystem": {"path": "/shared/x"}}, "/shared/x"),
+        ({"s3": {"bucket": "b", "endpoint": "https://e"}}, "s3://b at https://e"),
+        ({"s3": {"bucket": "b", "prefix": "p/q", "endpoint": "https://e"}}, "s3://b/p/q at https://e"),
+    ],
+)
+def test_where_it_is_can_be_read(spec: dict[str, Any], where: str) -> None:
+    assert where_of(spec) == where
+    plan = plan_location(view(where=where), NOW)
+    assert plan.status is not None
+    assert (plan.status.fields["type"], plan.status.fields["where"]) == ("filesystem", where)
