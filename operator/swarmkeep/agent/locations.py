@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from swarmkeep.agent.location_keys import key_report, read_keys
+from swarmkeep.agent.location_keys import Keys, key_report, read_keys
 from swarmkeep.agent.storage import Storage, open_storage
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.model.wire import Object, section
@@ -126,9 +126,16 @@ async def _within(limit_s: float, name: str, executor: ThreadPoolExecutor, work:
         raise Unavailable(f"storagelocation {name} has not answered within {limit_s:g} s") from None
 
 
-def _open(name: str, location: _Location) -> Repository:
+def _keys(name: str, location: _Location) -> Keys:
     try:
-        keys = read_keys(location.spec)
+        return read_keys(location.spec)
+    except SwarmKeepError as error:
+        raise type(error)(f"storagelocation {name}: {error}") from error
+
+
+def _open(name: str, location: _Location) -> Repository:
+    keys = _keys(name, location)
+    try:
         storage = open_storage(location.spec)
     except SwarmKeepError as error:
         raise type(error)(f"storagelocation {name}: {error}") from error
@@ -148,7 +155,7 @@ def _open(name: str, location: _Location) -> Repository:
 
 def _look(name: str, location: _Location) -> dict[str, Any]:
     """Whether the location is there now; returns what the Node object says of it beside that. Raises SwarmKeepError."""
-    keys = read_keys(location.spec)
+    keys = _keys(name, location)
     if location.repository is None or keys.keyring != location.repository.keyring:
         # Not opened yet, or somebody has changed what is in the key files.
         _open(name, location)
