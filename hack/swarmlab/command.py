@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _up(lab: Lab, options: argparse.Namespace) -> None:
-    lab.up(options.nodes, bare=options.bare)
+    lab.up(options.nodes, bare=options.bare, s3=options.s3)
     _status(lab, options)
 
 
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--nodes", type=int, default=3, choices=range(1, 21), metavar="N", help="how many nodes (default 3)"
     )
     up.add_argument("--bare", action="store_true", help="without SwarmKeep and etcd, for comparisons")
+    up.add_argument("--s3", action="store_true", help="with an S3 server (Ceph), and its keys on every node")
     down = add("down", _down, "remove everything but the cache")
     down.add_argument("--quiet", action="store_true", help="say nothing")
     run = add("exec", _exec, "run a command inside a node", node=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from swarmlab import images, network, services
 from swarmlab.node import Node
 from swarmlab.process import LabError, run, say, wait_until
-from swarmlab.rootfs import VENV, node_root, python_layer
-from swarmlab.settings import API_PORT, CACHE, CHECKOUT, STATE, Settings, index_of
+from swarmlab.rootfs import VENV, node_root, python_layer, s3_root
+from swarmlab.settings import API_PORT, CACHE, CHECKOUT, S3_BUCKET, SERVERS, STATE, Settings, index_of
 
 MANAGERS = 3
 """The first so many nodes are managers of the Swarm and members of etcd."""
@@ -29,6 +29,7 @@ class Lab:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self._registry = Node(self.settings, "registry")
+        self._s3 = Node(self.settings, "s3")
 
     # What is there
 
@@ -37,7 +38,7 @@ class Lab:
         """Every node that was ever booted, in order."""
         folder = self.settings.state / "nodes"
         names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return [Node(self.settings, name) for name in sorted(names, key=index_of) if name != "registry"]
+        return [Node(self.settings, name) for name in sorted(names, key=index_of) if name not in SERVERS]
 
     @property
     def managers(self) -> list[Node]:
@@ -62,8 +63,11 @@ class Lab:
 
     # Up and down
 
-    def up(self, count: int = 3, *, bare: bool = False) -> None:
-        """Brings up whatever is missing, and the newest SwarmKeep of this checkout to all nodes."""
+    def up(self, count: int = 3, *, bare: bool = False, s3: bool = False) -> None:
+        """Brings up whatever is missing, and the newest SwarmKeep of this checkout to all nodes.
+
+        With `s3` there is an S3 server too, at `settings.s3`, and its keys on all nodes.
+        """
         if os.geteuid() != 0:
             raise LabError("the lab needs root: it makes namespaces, mounts and cgroups")
         with self._locked():
@@ -77,12 +81,16 @@ class Lab:
             wheel = None if bare else self._build_wheel()
             network.ensure_bridge(self.settings)
             self._boot_registry(root)
+            if s3:
+                self._boot_s3()
             nodes = [Node(self.settings, f"n{number}") for number in range(1, count + 1)]
             say(f"booting {', '.join(node.name for node in nodes)}")
             for node in nodes:
                 node.mount(lower)
                 if not node.pid:
                     services.configure_docker(node, shim=not bare)
+                if s3:
+                    services.write_s3_credentials(node)
             if not bare:
                 self._make_certificates(nodes)
                 for node in nodes[:MANAGERS]:
@@ -95,11 +103,13 @@ class Lab:
             _each(lambda node: images.pull(node, names.values()), nodes)
             if wheel is not None:
                 self._install(nodes, wheel)
+            if s3:
+                self._wait_for_s3()
 
     def down(self) -> None:
         """Removes everything that belongs to the lab; nothing stays but the cache."""
         with self._locked():
-            for node in [*self.nodes, self._registry]:
+            for node in [*self.nodes, self._registry, self._s3]:
                 node.destroy()
             network.remove_bridge(self.settings)
             for hierarchy in Path("/sys/fs/cgroup").iterdir():
@@ -191,6 +201,18 @@ class Lab:
     @property
     def _storage(self) -> Path:
         return CACHE / f"registry-{self.settings.name}"
+
+    def _boot_s3(self) -> None:
+        self._s3.mount([s3_root()])
+        if not self._s3.pid:
+            services.configure_s3(self._s3)
+            (self._s3.state / "upper" / services.LOGS.lstrip("/") / "s3.log").unlink(missing_ok=True)
+            self._s3.boot()
+
+    def _wait_for_s3(self) -> None:
+        log = self._s3.state / "upper" / services.LOGS.lstrip("/") / "s3.log"
+        wait_until(f"the S3 server (see {log})", lambda: log.exists() and "ready\n" in log.read_text(), limit_s=90)
+        say(f"S3 is at {self.settings.s3}, bucket {S3_BUCKET}; keys are in {services.S3_CREDENTIALS} on every node")
 
     def _boot_registry(self, root: Path) -> None:
         self._storage.mkdir(parents=True, exist_ok=True)

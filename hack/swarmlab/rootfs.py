@@ -22,12 +22,19 @@ NODE_PACKAGES = (
     "etcd-server", "iproute2", "iptables", "iputils-ping", "kmod", "kubernetes-client", "nftables", "procps", "python3",
     "python3-venv", "runc", "runit", "tini",
 )  # fmt: skip
+S3_PACKAGES = ("ceph-mon", "ceph-osd", "iproute2", "procps", "python3", "radosgw", "runit", "tini")
 VENV = "/opt/swarmkeep"
 
 
 def node_root() -> Path:
     """The root file system that all nodes share as their lowest layer."""
     return _cached("root", repr((SUITE, NODE_PACKAGES)), "the nodes' root file system (a minute)", _build_node_root)
+
+
+def s3_root() -> Path:
+    """The root file system of the node that serves S3."""
+    recipe = repr((SUITE, S3_PACKAGES))
+    return _cached("s3root", recipe, "the S3 server's root file system (a minute)", _build_s3_root)
 
 
 def python_layer(root: Path) -> Path:
@@ -73,6 +80,10 @@ def _cached(kind: str, recipe: str, what: str, build: object) -> Path:
 def _build_node_root(target: Path) -> None:
     _bootstrap(NODE_PACKAGES, target)
     (target / "etc/resolv.conf").write_text("")
+
+
+def _build_s3_root(target: Path) -> None:
+    _bootstrap(S3_PACKAGES, target)
 
 
 def _bootstrap(packages: Sequence[str], target: Path) -> None:

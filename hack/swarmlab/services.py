@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
+from swarmlab import s3_server
 from swarmlab.node import Node
 from swarmlab.rootfs import VENV
-from swarmlab.settings import API_PORT, REGISTRY_PORT
+from swarmlab.settings import API_PORT, REGISTRY_PORT, S3_BUCKET, S3_PORT
 
 DAEMON_CONFIG = "/etc/swarmkeep/config.yaml"
 LOGS = "/var/log/lab"
+S3_CREDENTIALS = "/etc/swarmkeep/s3-credentials"
+S3_ACCESS_KEY, S3_SECRET_KEY = "lab", "lab-secret-key"
 
 
 def add_service(node: Node, name: str, command: str) -> None:
@@ -55,6 +59,22 @@ def configure_registry(node: Node, storage: str) -> None:
     }
     node.write("/etc/lab-registry.yml", json.dumps(settings))
     add_service(node, "registry", "/usr/bin/docker-registry serve /etc/lab-registry.yml")
+
+
+def configure_s3(node: Node) -> None:
+    """The lab's S3 server, on a node of its own that no test kills. What it keeps is gone when it ends."""
+    node.write("/etc/hostname", node.name + "\n")
+    node.write("/etc/hosts", "127.0.0.1 localhost s3\n")
+    node.write("/etc/resolv.conf", "")
+    node.write("/opt/s3_server.py", Path(s3_server.__file__).read_text())
+    words = ["/var/lib/swarmkeep/s3", node.address, str(S3_PORT), S3_ACCESS_KEY, S3_SECRET_KEY, S3_BUCKET]
+    add_service(node, "s3", f"/usr/bin/python3 -u /opt/s3_server.py {' '.join(words)}")
+
+
+def write_s3_credentials(node: Node) -> None:
+    """The keys of the S3 server, where a StorageLocation can name them."""
+    keys = f"[default]\naws_access_key_id = {S3_ACCESS_KEY}\naws_secret_access_key = {S3_SECRET_KEY}\n"
+    node.write(S3_CREDENTIALS, keys, mode=0o600)
 
 
 def configure_etcd(node: Node, members: Sequence[Node]) -> None:

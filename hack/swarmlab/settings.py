@@ -14,6 +14,10 @@ STATE = Path("/var/lib/swarmkeep-lab")
 """What belongs to a running lab. On a real disk: Docker's overlay2 cannot lie on another overlay."""
 API_PORT = 6443
 REGISTRY_PORT = 5000
+S3_PORT = 7480
+S3_BUCKET = "versions"
+SERVERS = {"registry": 100, "s3": 101}
+"""Nodes that are no part of the Swarm, with their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,12 @@ class Settings:
     @property
     def registry(self) -> str:
         """Host and port of the lab's image registry."""
-        return f"{self.network}.100:{REGISTRY_PORT}"
+        return f"{self.network}.{SERVERS['registry']}:{REGISTRY_PORT}"
+
+    @property
+    def s3(self) -> str:
+        """URL of the lab's S3 server."""
+        return f"http://{self.network}.{SERVERS['s3']}:{S3_PORT}"
 
     @property
     def cgroup(self) -> str:
@@ -68,9 +77,9 @@ class Settings:
 
 
 def index_of(node: str) -> int:
-    """The number in a node's name: 2 for `n2`; the registry is number 100."""
-    if node == "registry":
-        return 100
+    """The number in a node's name: 2 for `n2`; servers beside the Swarm have theirs in SERVERS."""
+    if node in SERVERS:
+        return SERVERS[node]
     if node[:1] == "n" and node[1:].isdecimal() and 1 <= int(node[1:]) <= 50:
         return int(node[1:])
     raise ValueError(f"{node!r} is no node of the lab: they are called n1, n2, n3 ...")

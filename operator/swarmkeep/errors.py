@@ -7,6 +7,9 @@
     ├── Conflict               somebody else was faster: read again, decide again
     ├── Forbidden              the caller's certificate does not allow it
     ├── Unavailable            nothing is wrong but the other side: retry later
+    │   ├── KeyFileUnusable    the key of a location is not on this node, or what stands there is no key
+    │   ├── WrongKey           something is encrypted with a key that this node does not have
+    │   └── NotAsEncrypted     a location is encrypted and should not be, or the other way round
     ├── DataError              stored bytes are not what they must be: never go on with them
     │   ├── MissingData        something that a manifest promises is not there
     │   ├── CorruptData        a hash, a length or a magic number is wrong
@@ -68,6 +71,24 @@ class Unavailable(SwarmKeepError):
 
     reason = "Unavailable"
     exit_code = 3
+
+
+class KeyFileUnusable(Unavailable):
+    """The key of a location is not on this node, or what stands there is no key."""
+
+    reason = "KeyFileUnusable"
+
+
+class WrongKey(Unavailable):
+    """Something is encrypted with a key that this node does not have; nothing is wrong with the data."""
+
+    reason = "WrongKey"
+
+
+class NotAsEncrypted(Unavailable):
+    """A location is encrypted and should not be, or the other way round; it is not used then."""
+
+    reason = "NotAsEncrypted"
 
 
 class DataError(SwarmKeepError):

@@ -6,6 +6,8 @@ from swarmlab import Lab, LabError
 from swarmlab.process import wait_until
 from swarmlab.workload import Api, Redis, Service, policy
 
+RESTING = "swarmkeep.dev/workload=resting.1"
+
 
 def stored(api: Api, workload: str) -> list[int]:
     found = api.list("checkpoints", labels=f"swarmkeep.dev/workload={workload}")
@@ -32,6 +34,40 @@ def test_only_the_newest_versions_are_kept_and_the_bytes_of_the_others_go(lab: L
     blobs = [path for path in folder.rglob("*") if path.is_file() and "pruned" in str(path)]
     # A manifest and a data blob for each version that is left, and for those on their way in or out.
     assert 2 <= len(blobs) <= 2 * 6
+
+
+def test_a_stopped_workload_keeps_its_versions_until_somebody_prunes_it_and_goes_on_from_the_newest(
+    lab: Lab, api: Api
+) -> None:
+    redis = Redis(lab, "resting")
+    api.apply(policy("resting", every="2s", retention={"keepLast": 50}))
+    redis.create("redis")
+    redis.fill(1000, 100)
+    api.wait_version("resting.1", api.newest_version("resting.1") + 3)
+    redis.cli("SET", "last", "word")
+    redis.update("--replicas", "0")
+    wait_until(
+        "the workload to be stopped",
+        lambda: api.get("workload", "resting.1")["status"]["phase"] == "Stopped",
+        limit_s=60,
+    )
+    newest = api.newest_version("resting.1")
+    before = stored(api, "resting.1")
+    assert len(before) >= 3
+    api.apply(policy("resting", every="2s", retention={"keepLast": 1}))
+    shown = api.run("prune", "resting", "--dry-run")
+    assert shown.count("  hold  ") == len(before) - 1
+    api.run("prune", "resting")
+    assert stored(api, "resting.1") == before
+    api.run("prune", "resting", "--stopped")
+    wait_until("the others to go", lambda: len(api.list("checkpoints", labels=RESTING)) == 1, limit_s=60)
+    assert stored(api, "resting.1") == [newest]
+    folder = lab.settings.shared / "swarmkeep/manifests/default/resting.1"
+    assert [path.name for path in folder.iterdir()] == [f"{newest:09}"]
+    redis.update("--replicas", "1")
+    redis.wait_running()
+    assert redis.cli("GET", "last") == "word"
+    assert redis.good_keys(1000) == 1000
 
 
 def test_a_version_is_taken_on_demand_and_deleted_with_its_data(lab: Lab, api: Api) -> None:

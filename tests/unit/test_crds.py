@@ -130,3 +130,36 @@ def test_samples_are_valid_and_say_nothing_unknown(sample: Path) -> None:
         errors = validate(resource, result.body)
         assert result.unknown_fields == []
         assert errors == [], invalid_message(resource, body["metadata"]["name"], errors)
+
+
+FOLDER: dict[str, Any] = {"filesystem": {"path": "/shared"}}
+S3 = {"endpoint": "https://s3.example:9000", "bucket": "versions", "credentialsFile": "/etc/keys"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({}, "spec"),
+        (FOLDER | {"s3": S3}, "spec"),
+        ({"s3": S3 | {"endpoint": "https://key:secret@s3.example"}}, "spec.s3.endpoint"),
+        ({"s3": S3 | {"endpoint": "s3.example"}}, "spec.s3.endpoint"),
+        ({"s3": S3 | {"endpoint": "https://s3.example/bucket"}}, "spec.s3.endpoint"),
+        ({"s3": S3 | {"bucket": "No_Bucket"}}, "spec.s3.bucket"),
+        ({"s3": S3 | {"prefix": "/a"}}, "spec.s3.prefix"),
+        ({"s3": S3 | {"prefix": "a/../b"}}, "spec.s3.prefix"),
+        ({"s3": S3 | {"prefix": "a/"}}, "spec.s3.prefix"),
+        ({"s3": S3 | {"credentialsFile": "keys"}}, "spec.s3.credentialsFile"),
+        ({"s3": {name: value for name, value in S3.items() if name != "credentialsFile"}}, "spec.s3.credentialsFile"),
+        (FOLDER | {"bandwidthLimit": "fast"}, "spec.bandwidthLimit"),
+        (FOLDER | {"bandwidthLimit": "0"}, "spec.bandwidthLimit"),
+    ],
+)
+def test_a_location_that_could_not_be_used_is_refused_with_the_field(spec: dict[str, Any], field: str) -> None:
+    body = {"apiVersion": "swarmkeep.dev/v1alpha1", "kind": "StorageLocation", "metadata": {"name": "x"}, "spec": spec}
+    result = prune_and_default(resource_of(kinds.LOCATION), body)
+    assert field in {error.path for error in validate(resource_of(kinds.LOCATION), result.body)}
+
+
+def test_a_secret_has_no_field_to_stand_in() -> None:
+    body = {"metadata": {"name": "x"}, "spec": {"s3": S3 | {"secretKey": "hush"}}}
+    assert prune_and_default(resource_of(kinds.LOCATION), body).unknown_fields == ['unknown field "spec.s3.secretKey"']

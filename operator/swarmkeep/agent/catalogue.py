@@ -13,7 +13,7 @@ from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.specifications import container_spec_hash
-from swarmkeep.errors import DataError, InvalidObject, Unavailable
+from swarmkeep.errors import DataError, InvalidObject, Unavailable, WrongKey
 from swarmkeep.kube.client import Client
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, parse_checkpoint
 from swarmkeep.model.ident import Ref
@@ -41,12 +41,15 @@ class Catalogue:
         A version that may be adopted passes for one of the service itself.
 
         A version whose record has not reached the API yet counts as well: its node may be dead. One that is being
-        deleted, or was found damaged, does not. Raises Unavailable when the storage does not answer; when only the API
-        does not, only what is known to be damaged is vetoed: a version that is really deleted has no manifest.
+        deleted, or was found damaged, does not. Raises Unavailable when the storage does not answer, and WrongKey when
+        this node does not have the key of the newest: with it the workload has to wait, where an older one will do for
+        one that is damaged. When only the API does not answer, only what is known to be damaged is vetoed: a version
+        that is really deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[_Stored]:
-            return [_stored(repository, workload, number) for number in repository.versions(str(workload))]
+            numbers = repository.versions(str(workload))
+            return [_stored(repository, workload, number, number == numbers[-1]) for number in numbers]
 
         found = await self._locations.call(location, read, LIST_LIMIT_S)
         found.sort(key=lambda item: item.candidate.number, reverse=True)
@@ -100,11 +103,16 @@ def _adopt(item: _Stored, service_id: str) -> Candidate:
     return replace(item.candidate, service_id=service_id, spec_hash=spec_hash)
 
 
-def _stored(repository: Repository, workload: Ref, number: int) -> _Stored:
+def _stored(repository: Repository, workload: Ref, number: int, is_newest: bool) -> _Stored:
     try:
         facts = repository.manifest(str(workload), number).facts
         candidate = Candidate(number, parse_time(facts["takenAt"]), str(facts["specHash"]), str(facts["serviceID"]))
         return _Stored(candidate, section(facts, "container"))
+    except WrongKey as error:
+        if is_newest:
+            raise
+        log.warning("no key for an old version", workload=str(workload), version=number, error=str(error))
+        return _Stored(Candidate(number, datetime.min, "", "", usable=False), {})
     except (DataError, InvalidObject, KeyError) as error:
         log.error(
             "a version is damaged and will not be restored", workload=str(workload), version=number, error=str(error)

@@ -26,6 +26,7 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.node_report import NodeReport
 from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.records import Records
+from swarmkeep.agent.rewrapper import Rewrapper
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.dump import Dumper
 from swarmkeep.agent.runtime.features import read_features
@@ -153,6 +154,7 @@ async def _run(config: Config) -> int:
                     assignments.run(),
                     report.run(),
                     Sweeper(locations).run(),
+                    Rewrapper(locations).run(),
                     damage.run(),
                     Importer(node, client, desired, locations).run(),
                     Verifier(node, client, locations, settings.scrub_rate, settings.verify_limit).run(),

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
+from swarmkeep.agent.location_keys import Keys, key_report, read_keys
+from swarmkeep.agent.storage import Storage, open_storage
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.model.wire import Object, section
-from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.keyring import Keyring
 from swarmkeep.store.repository import Repository
+from swarmkeep.store.vault import Rewrapped
 
 T = TypeVar("T")
 
@@ -25,16 +27,23 @@ class _Location:
     known_id: str | None
     """The identity in the StorageLocation's status: None until some agent has used the location."""
     executor: ThreadPoolExecutor
+    checker: ThreadPoolExecutor
+    """Looks at the location even while all others wait for it."""
     repository: Repository | None = None
+    probe: Repository | None = None
+    """The same by the short way: it answers at once, be it that nobody is there."""
+    storage: Storage | None = None
     found_id: str | None = None
     problem: str | None = None
     checking: asyncio.Future[None] | None = None
+    rewrapped: tuple[Keyring, Rewrapped] | None = None
+    """What the last rewrapping has found, and with which keys."""
 
 
 class Locations:
     """Repositories by the name of their StorageLocation.
 
-    Storage that hangs holds threads of its own location only: each has a small pool, and every call has a limit.
+    Storage that hangs holds threads of its own location only: each has small pools, and every call has a limit.
     """
 
     def __init__(self) -> None:
@@ -43,13 +52,15 @@ class Locations:
     def update(self, objects: Mapping[str, Object]) -> None:
         """Takes over the StorageLocations that the API has now, by name."""
         for name in self._locations.keys() - objects.keys():
-            self._locations.pop(name).executor.shutdown(wait=False, cancel_futures=True)
+            # Work that is under way ends by itself, and the threads with it.
+            del self._locations[name]
         for name, obj in objects.items():
             spec, known_id = section(obj, "spec"), section(obj, "status").get("id")
             current = self._locations.get(name)
             if current is None or current.spec != spec:
                 executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"store-{name}")
-                self._locations[name] = _Location(spec, known_id, executor)
+                checker = ThreadPoolExecutor(max_workers=2, thread_name_prefix=f"check-{name}")
+                self._locations[name] = _Location(spec, known_id, executor, checker)
             elif current.known_id != known_id:
                 current.known_id = known_id
                 current.repository = None
@@ -67,45 +78,91 @@ class Locations:
         location = self._locations.get(name)
         if location is None:
             raise Unavailable(f"storagelocation {name} does not exist: create it, or name another in the policy")
-        loop = asyncio.get_running_loop()
 
         def run() -> T:
-            return work(location.repository or self._open(name, location))
+            return work(location.repository or _open(name, location))
 
-        future = loop.run_in_executor(location.executor, run)
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), limit_s)
-        except TimeoutError:
-            future.cancel()
-            raise Unavailable(f"storagelocation {name} has not answered within {limit_s:g} s") from None
+        return await _within(limit_s, name, location.executor, run)
 
     async def check(self) -> list[dict[str, Any]]:
         """Looks at every location; returns `status.locations` of the Node object."""
-        return list(await asyncio.gather(*(self._check(name) for name in self.names())))
+        found = sorted(self._locations.items())
+        return list(await asyncio.gather(*(self._check(name, location) for name, location in found)))
 
-    async def _check(self, name: str) -> dict[str, Any]:
-        location = self._locations[name]
+    @staticmethod
+    async def _check(name: str, location: _Location) -> dict[str, Any]:
         try:
-            await self.call(name, lambda repository: repository.check(), CHECK_LIMIT_S)
+            said = await _within(CHECK_LIMIT_S, name, location.checker, lambda: _look(name, location))
         except SwarmKeepError as error:
             location.repository = None
             return {"name": name, "reachable": False, "message": str(error)}
-        return {"name": name, "reachable": True, "id": location.found_id}
+        return {"name": name, "reachable": True, "id": location.found_id} | said
 
-    @staticmethod
-    def _open(name: str, location: _Location) -> Repository:
-        folder = Path(section(location.spec, "filesystem")["path"])
-        if not folder.is_dir():
-            raise Unavailable(
-                f"storagelocation {name}: {folder} is no folder on this node; create it or mount it there"
-            )
-        # Only a location that nobody has ever used may be initialised: an empty folder where there should be data is
-        # a mount that is missing.
-        repository = Repository.open(LocalBlobStore(folder), create=location.known_id is None)
-        if location.known_id is not None and repository.location_id != location.known_id:
-            raise Unavailable(
-                f"storagelocation {name}: {folder} on this node is another location "
-                f"({repository.location_id}, not {location.known_id}); is the right one mounted?"
-            )
-        location.repository, location.found_id = repository, repository.location_id
-        return repository
+    def keyring(self, name: str) -> Keyring | None:
+        """The keys of a location; None when it is not encrypted, or not open."""
+        location = self._locations.get(name)
+        return location.repository.keyring if location and location.repository else None
+
+    async def rewrap(self, name: str, limit_s: float) -> Rewrapped:
+        """Brings the data keys of an encrypted location under its current key. Raises what `call` raises."""
+        location = self._locations.get(name)
+
+        def work(repository: Repository) -> Rewrapped:
+            done = repository.rewrap(limit_s=limit_s)
+            if location is not None and repository.keyring is not None:
+                location.rewrapped = repository.keyring, done
+            return done
+
+        return await self.call(name, work, limit_s + CHECK_LIMIT_S)
+
+
+async def _within(limit_s: float, name: str, executor: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Runs `work` in a thread. Raises Unavailable when it has not ended in time, else what it raises."""
+    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    try:
+        return await asyncio.wait_for(asyncio.shield(future), limit_s)
+    except TimeoutError:
+        future.cancel()
+        raise Unavailable(f"storagelocation {name} has not answered within {limit_s:g} s") from None
+
+
+def _keys(name: str, location: _Location) -> Keys:
+    try:
+        return read_keys(location.spec)
+    except SwarmKeepError as error:
+        raise type(error)(f"storagelocation {name}: {error}") from error
+
+
+def _open(name: str, location: _Location) -> Repository:
+    keys = _keys(name, location)
+    try:
+        storage = open_storage(location.spec)
+    except SwarmKeepError as error:
+        raise type(error)(f"storagelocation {name}: {error}") from error
+    # Only a location that nobody has ever used may be initialised: an empty folder where there should be data is
+    # a mount that is missing.
+    probe = Repository.open(storage.direct, create=location.known_id is None, keyring=keys.keyring)
+    if location.known_id is not None and probe.location_id != location.known_id:
+        raise Unavailable(
+            f"storagelocation {name}: {storage.direct.description} on this node is another location "
+            f"({probe.location_id}, not {location.known_id}); is the right one mounted?"
+        )
+    repository = Repository(storage.blobs, probe.location_id, keys.keyring)
+    location.storage, location.probe, location.found_id = storage, probe, probe.location_id
+    location.repository = repository
+    return repository
+
+
+def _look(name: str, location: _Location) -> dict[str, Any]:
+    """Whether the location is there now; returns what the Node object says of it beside that. Raises SwarmKeepError."""
+    keys = _keys(name, location)
+    if location.repository is None or keys.keyring != location.repository.keyring:
+        # Not opened yet, or somebody has changed what is in the key files.
+        _open(name, location)
+    if location.storage is None or location.probe is None:
+        raise Unavailable(f"storagelocation {name} could not be opened")
+    location.probe.check()
+    notes = location.storage.examine()
+    known, rewrapped = location.rewrapped or (None, None)
+    report = key_report(keys, rewrapped if known == keys.keyring else None)
+    return report | ({"message": "; ".join(notes)} if notes else {})

@@ -18,7 +18,7 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT
 from swarmkeep.model.wire import section
 from swarmkeep.obs import agent_metrics as metrics
-from swarmkeep.plan.verification import Finding, answer, is_open, is_stored, next_order
+from swarmkeep.plan.verification import Finding, answer, is_open, next_order
 from swarmkeep.store.repository import Damage, Repository
 
 log = structlog.get_logger(__name__)
@@ -130,7 +130,7 @@ class Verifier:
             try:
                 obj = await self._client.get(CHECKPOINT, item.ref.name, item.ref.namespace)
                 now = parse_checkpoint(obj)
-                if not is_stored(now) or not is_open(now) or now.verification != item.verification:
+                if not now.is_stored or not is_open(now) or now.verification != item.verification:
                     return
                 patch = {
                     "metadata": {"resourceVersion": now.resource_version},

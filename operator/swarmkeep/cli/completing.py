@@ -29,6 +29,13 @@ def objects(ctx: object, args: Sequence[str], incomplete: str) -> list[str]:
     return [name for name in _names(ctx, words[0]) if name.startswith(incomplete) and name not in words[1:]]
 
 
+def prunable(ctx: object, args: Sequence[str], incomplete: str) -> list[str]:
+    """For workloads and policies by name alone."""
+    given = set(getattr(ctx, "params", {}).get("what") or args)
+    names = [*_names(ctx, "workloads"), *_names(ctx, "checkpointpolicies")]
+    return [name for name in names if name.startswith(incomplete) and name not in given]
+
+
 def _names(ctx: object, kind: str) -> list[str]:
     import asyncio
 

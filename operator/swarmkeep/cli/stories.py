@@ -72,7 +72,7 @@ def versions(checkpoints: Iterable[Object], now: datetime, *, limit: int) -> str
                 str(status.get("phase") or "Pending") + (", damaged" if _is_damaged(status) else ""),
                 str(spec.get("reason") or "") + (", pinned" if spec.get("pinned") else ""),
                 str(status.get("node") or ""),
-                _age(status.get("takenAt"), now),
+                age(status.get("takenAt"), now),
                 _seconds(status.get("frozenSeconds")),
                 _bytes((status.get("bytes") or {}).get("stored")),
                 str(status.get("message") or ""),
@@ -91,19 +91,19 @@ def events(items: Iterable[Object], now: datetime) -> str:
     rows = []
     for item in told:
         count = int(item.get("count") or 1)
-        age = _age(_last(item), now)
+        when = age(_last(item), now)
         if count > 1:
-            age += f" (x{count} over {_age(item.get('firstTimestamp'), now)})"
+            when += f" (x{count} over {age(item.get('firstTimestamp'), now)})"
         teller = (item.get("source") or {}).get("component") or item.get("reportingComponent") or ""
         host = (item.get("source") or {}).get("host") or ""
         who = f"{teller}, {host}" if host else str(teller)
-        rows.append((str(item.get("type")), str(item.get("reason")), age, who, str(item.get("message") or "").strip()))
+        rows.append((str(item.get("type")), str(item.get("reason")), when, who, str(item.get("message") or "").strip()))
     return "Events:\n" + _table(("Type", "Reason", "Age", "From", "Message"), rows)
 
 
 def since(moment: Any, now: datetime) -> str:
     """A time and how long ago it was."""
-    return f"{moment} ({_age(moment, now)} ago)" if moment else "<unknown>"
+    return f"{moment} ({age(moment, now)} ago)" if moment else "<unknown>"
 
 
 def _policy(obj: Object, now: datetime) -> Facts:
@@ -117,7 +117,7 @@ def _policy(obj: Object, now: datetime) -> Facts:
             ("Workloads", f"{count}, {status.get('protected', 0)} protected, {status.get('restorable', 0)} restorable")
         )
     if status.get("oldestVersionAt"):
-        facts.append(("Recovery point", f"a lost node would cost at most {_age(status['oldestVersionAt'], now)}"))
+        facts.append(("Recovery point", f"a lost node would cost at most {age(status['oldestVersionAt'], now)}"))
     return facts
 
 
@@ -129,9 +129,7 @@ def _workload(obj: Object, now: datetime) -> Facts:
     facts.append(("Node", f"{claim['node']} (epoch {claim.get('epoch', 0)})" if claim.get("node") else "<none>"))
     if newest:
         frozen = f", frozen for {_seconds(newest['frozenSeconds'])}" if "frozenSeconds" in newest else ""
-        facts.append(
-            ("Newest version", f"{newest.get('number')}, taken {_age(newest.get('takenAt'), now)} ago{frozen}")
-        )
+        facts.append(("Newest version", f"{newest.get('number')}, taken {age(newest.get('takenAt'), now)} ago{frozen}"))
     else:
         facts.append(("Newest version", "<none>: a lost node would lose its state"))
     for field, title in (("lastStart", "Last start"), ("lastEnd", "Last end")):
@@ -157,7 +155,7 @@ def _happening(happened: Object, now: datetime) -> str:
         words.append(f"with exit code {happened['exitCode']}")
     if happened.get("finalVersion"):
         words.append(f"leaving version {happened['finalVersion']}")
-    words.append(f"{_age(happened.get('at'), now)} ago")
+    words.append(f"{age(happened.get('at'), now)} ago")
     text = " ".join(words)
     if happened.get("reason"):
         text += f", {happened['reason']}"
@@ -190,14 +188,14 @@ def _verified(status: Object, now: datetime) -> Facts:
     if seen.get("result"):
         depth = "every byte" if seen.get("how") == "Full" else "manifest and packs"
         where = f" on {seen['node']}" if seen.get("node") else ""
-        text = f"{seen['result']}, {depth} {_age(seen.get('at'), now)} ago{where}"
+        text = f"{seen['result']}, {depth} {age(seen.get('at'), now)} ago{where}"
         problems = [
             f"{each.get('path') or 'the whole version'}: {each.get('problem')}" for each in seen.get("problems") or ()
         ]
         more = int(seen.get("damagedFiles") or 0) - len(problems)
         facts.append(("Verified", "\n".join([text, *problems, *([f"and {more} more files"] if more > 0 else [])])))
     if seen.get("trouble"):
-        facts.append(("Not verified", f"{_age(seen.get('troubleAt'), now)} ago: {seen['trouble']}"))
+        facts.append(("Not verified", f"{age(seen.get('troubleAt'), now)} ago: {seen['trouble']}"))
     if order:
         facts.append(("Being verified", order.get("message") or f"on {order.get('node')}"))
     return facts
@@ -296,7 +294,7 @@ def _conditions(conditions: Sequence[Object], now: datetime) -> str:
         (
             str(item.get("type")),
             str(item.get("status")),
-            _age(item.get("lastTransitionTime"), now),
+            age(item.get("lastTransitionTime"), now),
             str(item.get("reason") or ""),
             str(item.get("message") or ""),
         )
@@ -338,7 +336,7 @@ def _last(event: Object) -> Any:
     return event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp")
 
 
-def _age(moment: Any, now: datetime) -> str:
+def age(moment: Any, now: datetime) -> str:
     """How long ago, to the second below ten minutes."""
     try:
         passed = now - parse_time(moment)

@@ -83,7 +83,9 @@ class Dependents:
     def _of_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None and _needs_work(new):
             yield CHECKPOINT, ref, 0.0
-        if new is not None and _verified(old) != _verified(new):
+        was_unpinned = new is not None and _is_pinned(old) and not _is_pinned(new)
+        if new is not None and (was_unpinned or _verified(old) != _verified(new)):
+            # It may go now, or will not be restored any more, though its phase is the same.
             yield WORKLOAD, Ref(ref.namespace, section(new, "spec")["workload"]), SOON_S
         if _phase(old) == _phase(new):
             return
@@ -155,6 +157,10 @@ def _needs_work(obj: Obj) -> bool:
 
 def _verified(obj: Obj | None) -> Mapping[str, object]:
     return section(obj or {}, "status", "verified")
+
+
+def _is_pinned(obj: Obj | None) -> bool:
+    return section(obj or {}, "spec").get("pinned", False) is True
 
 
 def _generation(obj: Obj) -> object:

@@ -22,7 +22,7 @@ from swarmkeep.model.workload import Phase, Workload, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView
 from swarmkeep.plan.importing import ImportState
-from swarmkeep.plan.location_status import LocationView, Report
+from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
 from swarmkeep.plan.policy_status import Member, PolicyView
 from swarmkeep.plan.resolve import matches, task_of, winner_of
@@ -165,18 +165,31 @@ class World:
             if mine is None:
                 silent.append(node["metadata"]["name"])
             else:
+                keys = mine.get("encryption") or {}
                 reports.append(
-                    Report(node["metadata"]["name"], mine["reachable"], mine.get("id") or "", mine.get("message") or "")
+                    Report(
+                        node["metadata"]["name"],
+                        mine["reachable"],
+                        mine.get("id") or "",
+                        mine.get("message") or "",
+                        key_id=keys.get("keyID") or "",
+                        left=keys.get("left"),
+                        key_message=keys.get("message") or "",
+                    )
                 )
         versions, stored_bytes = self.cache.totals(ref.name)
+        spec = section(obj, "spec")
         return LocationView(
             name=ref.name,
             generation=_generation(obj),
+            type="s3" if "s3" in spec else "filesystem",
+            where=where_of(spec),
             id=section(obj, "status").get("id") or "",
             reports=tuple(sorted(reports, key=lambda report: report.node)),
             silent=tuple(sorted(silent)),
             versions=versions,
             stored_bytes=stored_bytes,
+            encrypted="encryption" in section(obj, "spec"),
             importing=ImportState(
                 section(obj, "spec", "import"), section(obj, "status", "import"), section(obj, "status", "imported")
             ),

@@ -124,14 +124,14 @@ class Checkpoint:
         return self.verified is not None and self.verified.result is Result.DAMAGED
 
     @property
+    def is_stored(self) -> bool:
+        """Its bytes are in storage, right or wrong, and are to stay there."""
+        return self.phase is CheckpointPhase.STORED and not self.deleting and self.version is not None
+
+    @property
     def is_good(self) -> bool:
         """It is in storage, stays there, and nobody has found it damaged: it can be restored."""
-        return (
-            self.phase is CheckpointPhase.STORED
-            and not self.deleting
-            and self.version is not None
-            and not self.is_damaged
-        )
+        return self.is_stored and not self.is_damaged
 
 
 def parse_checkpoint(obj: Object) -> Checkpoint:

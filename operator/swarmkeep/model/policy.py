@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from swarmkeep.errors import InvalidObject
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.quantity import parse_duration
+from swarmkeep.model.quantity import format_duration, parse_duration
 from swarmkeep.model.wire import Object, optional_time, section
 
 MIN_EVERY = timedelta(seconds=1)
@@ -75,6 +76,33 @@ class RestoreRules:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionRules:
+    """Which versions stay: those that any keep rule keeps and that are younger than `max_age`."""
+
+    keep_last: int = 5
+    """So many of the newest; at least 1."""
+    keep_hourly: int = 0
+    """The newest of each of so many hours that have one, counted back from the newest; all periods are UTC's."""
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    """Weeks begin on Monday (ISO 8601)."""
+    max_age: timedelta | None = None
+    """No rule keeps a version that is as old as this; None means that age does not matter."""
+
+    def __str__(self) -> str:
+        counts = (
+            ("keepLast", self.keep_last),
+            ("keepHourly", self.keep_hourly),
+            ("keepDaily", self.keep_daily),
+            ("keepWeekly", self.keep_weekly),
+        )
+        words = [f"{name} {count}" for name, count in counts if count]
+        if self.max_age is not None:
+            words.append(f"maxAge {format_duration(self.max_age)}")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A CheckpointPolicy as decisions need it."""
 
@@ -88,7 +116,7 @@ class Policy:
     suspend: bool
     location: str
     """Name of the StorageLocation."""
-    keep_last: int
+    retention: RetentionRules
     on_stop: bool
     tcp: Tcp
     max_freeze: timedelta
@@ -116,7 +144,7 @@ def parse_policy(obj: Object) -> Policy:
         jitter=int(schedule.get("jitter", "10%").rstrip("%")) / 100,
         suspend=schedule.get("suspend", False),
         location=spec["storage"][0],
-        keep_last=section(spec, "retention").get("keepLast", 5),
+        retention=_retention(section(spec, "retention"), ref),
         on_stop=checkpoint.get("onStop", True),
         tcp=Tcp(checkpoint.get("tcp", "Close")),
         max_freeze=parse_duration(checkpoint.get("maxFreeze", "5s")),
@@ -130,4 +158,20 @@ def parse_policy(obj: Object) -> Policy:
         ),
         fencing=Fencing(spec.get("fencing", "Strict")),
         services=tuple(section(obj, "status").get("services") or ()),
+    )
+
+
+def _retention(raw: Mapping[str, Any], ref: Ref) -> RetentionRules:
+    max_age = parse_duration(raw["maxAge"]) if "maxAge" in raw else None
+    if max_age is not None and not max_age:
+        raise InvalidObject(
+            f"checkpointpolicy {ref}: spec.retention.maxAge is {raw['maxAge']}, which no version is younger than: "
+            "leave it out if age does not matter"
+        )
+    return RetentionRules(
+        keep_last=raw.get("keepLast", 5),
+        keep_hourly=raw.get("keepHourly", 0),
+        keep_daily=raw.get("keepDaily", 0),
+        keep_weekly=raw.get("keepWeekly", 0),
+        max_age=max_age,
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from swarmkeep.model.checkpoint import Checkpoint, How
 from swarmkeep.model.workload import Workload
 from swarmkeep.plan.actions import VerifyCheckpoint
-from swarmkeep.plan.verification import has_open_wish, is_open, is_stored, order_for, worker_for
+from swarmkeep.plan.verification import has_open_wish, is_open, order_for, worker_for
 from swarmkeep.plan.workers import LOOK_AGAIN, Worker
 
 DOUBTED_FOR = timedelta(hours=1)
@@ -31,7 +31,7 @@ def plan_scrub(
     on the same packs. Else what was not looked at for an interval is due, the longest ago first. Where versions come
     and go faster than that, the newest good one is read once in an interval. One at a time.
     """
-    stored = [item for item in checkpoints if is_stored(item)]
+    stored = [item for item in checkpoints if item.is_stored]
     busy = any(item.verification is not None or has_open_wish(item) for item in stored)
     if not interval or not stored or busy:
         return None, None
@@ -60,7 +60,7 @@ def must_note_scrub(
     return given or any(
         is_open(item) and item.verification is not None and not item.verification.wish
         for item in checkpoints
-        if is_stored(item)
+        if item.is_stored
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result
+from swarmkeep.model.checkpoint import Checkpoint, How, Result
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Workload
@@ -35,11 +35,6 @@ class Finding:
     """Path and what is wrong; the path is empty for the version as a whole."""
     trouble: str = ""
     """Why nothing was found out: nothing is said about the bytes then."""
-
-
-def is_stored(item: Checkpoint) -> bool:
-    """Whether its bytes are in storage, right or wrong, and are to stay there."""
-    return item.phase is CheckpointPhase.STORED and not item.deleting and item.version is not None
 
 
 def is_open(item: Checkpoint) -> bool:
@@ -71,7 +66,7 @@ def plan_verification(
 
 def intact(checkpoints: Iterable[Checkpoint]) -> Condition:
     """The workload's condition: whether any of its versions was found damaged."""
-    damaged = [item for item in checkpoints if is_stored(item) and item.is_damaged]
+    damaged = [item for item in checkpoints if item.is_stored and item.is_damaged]
     if not damaged:
         return Condition("Intact", Status.TRUE, "NoDamageFound", "no version was found damaged")
     damaged.sort(key=lambda item: item.version or 0)
@@ -95,7 +90,7 @@ def next_order(items: Iterable[Checkpoint], node: str) -> Checkpoint | None:
     mine = [
         item
         for item in items
-        if is_stored(item) and is_open(item) and item.verification and item.verification.node == node
+        if item.is_stored and is_open(item) and item.verification and item.verification.node == node
     ]
     return min(mine, key=lambda item: (not item.verification.wish, item.verification.wish, item.ref), default=None)  # type: ignore[union-attr]
 

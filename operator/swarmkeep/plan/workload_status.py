@@ -21,8 +21,8 @@ from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, Plan, StatusPatch, Tell
 from swarmkeep.plan.assignments import removal
-from swarmkeep.plan.drift import Drift, last_of_earlier_service, misplaced, overdue, unwanted_cold_start
-from swarmkeep.plan.retention import plan_retention
+from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
+from swarmkeep.plan.pruning import plan_pruning
 from swarmkeep.plan.schedule import overdue_after
 from swarmkeep.plan.scrub import must_note_scrub, plan_scrub
 from swarmkeep.plan.verification import intact
@@ -86,11 +86,12 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     if drift is not None and not _holds(view.conditions, "Drift", drift.reason):
         said.append(f"drift: {drift.message}")
         actions.append(Tell(True, "Drift", drift.message))
-    pruned, more = _prune(view, drift)
+    pruned, prune_due = _prune(view, now)
     if pruned:
         said.append(f"{view.workload.ref} lets go of " + ", ".join(item.ref.name for item in pruned))
         actions += pruned
-        text = f"keeps the newest {view.policy.keep_last if view.policy else 0} versions; older ones are deleted"
+        rules = view.policy.retention if view.policy else "nothing"
+        text = f"lets go of versions that its policy's retention ({rules}) does not keep"
         actions.append(Tell(False, "Pruned", text, rarely=True))
     whole = intact(view.checkpoints)
     if whole.status is Status.FALSE and not _says(view.conditions, whole):
@@ -112,7 +113,7 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         "; ".join(said),
         tuple(actions),
         StatusPatch(fields, (protected, shown, whole), guarded=phase is not None),
-        now if more else min((at for at in (protected_until, drift_due, scrub_due) if at is not None), default=None),
+        min((at for at in (protected_until, drift_due, prune_due, scrub_due) if at is not None), default=None),
     )
 
 
@@ -179,16 +180,12 @@ def _phase(view: WorkloadView) -> Phase | None:
     return None if view.has_phase else Phase.PENDING
 
 
-def _prune(view: WorkloadView, drift: Drift | None) -> tuple[list[AssignCheckpoint | DropCheckpoint], bool]:
-    """Lets versions go only while all is well: nobody may be about to restore one of them."""
-    workload = view.workload
-    if view.policy is None or workload.phase is not Phase.RUNNING or view.node_lost or workload.failed_restores:
-        return [], False
-    needed = (drift.keep_version if drift is not None else None, last_of_earlier_service(workload, view.checkpoints))
-    keep = {version for version in needed if version is not None}
-    going = plan_retention(view.checkpoints, view.policy.keep_last, keep)
-    steps = [removal(item, workload, view.workers, "Pruned") for item in going[:PRUNED_AT_ONCE]]
-    return [step for step in steps if step is not None], len(going) > PRUNED_AT_ONCE and None not in steps
+def _prune(view: WorkloadView, now: datetime) -> tuple[list[AssignCheckpoint | DropCheckpoint], datetime | None]:
+    """The versions that go in this cycle, and when to look at them again."""
+    pruning = plan_pruning(view.workload, view.policy, view.checkpoints, now, node_lost=view.node_lost)
+    steps = [removal(item, view.workload, view.workers, "Pruned") for item in pruning.going[:PRUNED_AT_ONCE]]
+    more = len(pruning.going) > PRUNED_AT_ONCE and None not in steps
+    return [step for step in steps if step is not None], now if more else pruning.wake_at
 
 
 def _swarm(view: WorkloadView) -> dict[str, Any] | None:

@@ -15,8 +15,11 @@ The contract:
 - **list** yields every blob whose key begins with the prefix, in no particular order. Blobs that come or go meanwhile
   may be missing or present; those that stay are present exactly once.
 - **delete** returns when the blob is gone for good; a key that is not there is no error, so repeating is safe.
-- **Errors**: StorageFull (no space or quota), Unavailable (storage does not answer or answers oddly, try later),
-  HostError (this node may not do it: permissions, a read-only mount). No OSError passes.
+- **Errors**: StorageFull (no space or quota), Unavailable (storage does not answer or answers oddly, try later; Absent
+  where another try at once cannot help), HostError (this node may not do it: permissions, a read-only mount). No
+  OSError passes.
+- **Repeating**: get, read, list, delete and discard_unfinished may be repeated after Unavailable. A put may, too: if it
+  then raises Conflict, whoever repeats has to look whether the blob that is there is the one of the first try.
 - **Threads**: all calls may come from several threads at once.
 - **Blocking**: calls block, as long as the storage below lets them; adapters of remote storage must set limits of their
   own.
@@ -29,11 +32,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from swarmkeep.errors import CorruptData, InvalidObject
+from swarmkeep.errors import CorruptData, InvalidObject, Unavailable
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}", re.ASCII)
 _MAX_KEY_LENGTH = 1000
 _MAX_SEGMENTS = 12
+
+
+class Absent(Unavailable):
+    """There is no such storage now (the bucket does not exist): trying again at once does not help."""
 
 
 @dataclass(frozen=True, slots=True)

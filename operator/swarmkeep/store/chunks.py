@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarmkeep.errors import CorruptData
-from swarmkeep.store.page_table import PAGE_BYTES
+from swarmkeep.store.page_table import PAGE_BYTES, Integers
 
 MAX_CHUNK_PAGES = 256
 MAX_CHUNK_BYTES = MAX_CHUNK_PAGES * PAGE_BYTES
@@ -21,6 +21,16 @@ CHUNK_HASH_BYTES = 32
 
 _SMALL_CHUNK_PAGES = MAX_CHUNK_PAGES // 2
 _ROW = np.dtype([("start", "<u8"), ("pages", "<u4"), ("hash", f"V{CHUNK_HASH_BYTES}")])
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One stretch of the stream."""
+
+    start: int
+    """In the stream, in pages."""
+    pages: int
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,17 @@ class Chunks:
             cut += self.pages[following]
             following += 1
         return min(cut - position, MAX_CHUNK_PAGES)
+
+    def touching(self, starts: Integers, ends: Integers) -> list[Chunk]:
+        """The chunks that have pages in any of these parts of the stream, in its order."""
+        mine = np.array(self.starts, np.int64)
+        edges = np.zeros(len(mine) + 1, np.int64)
+        np.add.at(edges, np.searchsorted(mine + self.pages, starts, "right"), 1)
+        np.add.at(edges, np.searchsorted(mine, ends, "left"), -1)
+        return [
+            Chunk(self.starts[number], self.pages[number], self.hashes[number])
+            for number in np.flatnonzero(np.cumsum(edges[:-1]) > 0).tolist()
+        ]
 
 
 class ChunksBuilder:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from swarmkeep.errors import HostError, NotFound
-from swarmkeep.store.chunks import MAX_CHUNK_BYTES
+from swarmkeep.store.chunks import MAX_CHUNK_BYTES, Chunk
 from swarmkeep.store.deadline import Deadline
 from swarmkeep.store.entry import FILE_TYPE_BITS, ROOT, Entry, EntryType
 from swarmkeep.store.layout import whole_pages
@@ -38,7 +40,7 @@ class Sink(Protocol):
 
 
 class FolderReader:
-    """Reads one folder once. Its memory is one chunk and the list of entries, whatever the size of the files."""
+    """Reads one folder once, parts of it again. Its memory is a chunk and the entries, however big the files are."""
 
     def __init__(self, folder: Path, sink: Sink, deadline: Deadline) -> None:
         self._folder = os.fsencode(folder)
@@ -46,6 +48,9 @@ class FolderReader:
         self._deadline = deadline
         self._first_names: dict[tuple[int, int], bytes] = {}
         self._buffer = bytearray(MAX_CHUNK_BYTES)
+        self._files: list[tuple[int, bytes, int]] = []
+        """Where each file that is not empty begins in the stream, in pages; its path and size."""
+        self._pages = 0
 
     def read(self) -> tuple[Entry, ...]:
         """Gives all files to the sink and returns the entries in the same order, the folder itself first.
@@ -66,6 +71,24 @@ class FolderReader:
                     # The stack gives the last one first.
                     pending += sorted((prefix + name for name in os.listdir(self._location(path))), reverse=True)
         return tuple(entries)
+
+    def read_again(self, chunks: Iterable[Chunk], take: Callable[[Chunk, memoryview], bool]) -> None:
+        """Gives chunks to `take` once more, which says whether they still are what they were when they were read.
+
+        Raises HostError when a file is gone or has changed, Stopped, and what `take` raises.
+        """
+        for chunk in chunks:
+            self._deadline.check()
+            begin, path, size = self._files[bisect_right(self._files, chunk.start, key=lambda file: file[0]) - 1]
+            start = (chunk.start - begin) * PAGE_BYTES
+            with on_this_node(f"reading {name_to_text(path)}"):
+                descriptor = os.open(self._location(path), _OPEN)
+                try:
+                    self._fill(path, descriptor, start, min(size, start + chunk.pages * PAGE_BYTES))
+                finally:
+                    os.close(descriptor)
+            if not take(chunk, memoryview(self._buffer)[: chunk.pages * PAGE_BYTES]):
+                raise self._changed(path)
 
     def _entry(self, path: bytes) -> Entry:
         location = self._location(path)
@@ -101,6 +124,9 @@ class FolderReader:
     def _read_file(self, path: bytes, location: bytes, expected: os.stat_result) -> None:
         size = expected.st_size
         pages = whole_pages(size)
+        if pages:
+            self._files.append((self._pages, path, size))
+            self._pages += pages
         descriptor = os.open(location, _OPEN)
         try:
             self._sink.begin_file(path)

@@ -15,6 +15,12 @@ _MANIFEST = re.compile(f"manifests/(?P<workload>{_PART}/{_PART})/(?P<version>[0-
 _ATTEMPT = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _PACK_NAME = re.compile(r"[0-9a-f]{16}-[0-9]{6}", re.ASCII)
 _PACK = re.compile(f"packs/(?P<workload>{_PART}/{_PART})/(?P<name>{_PACK_NAME.pattern})", re.ASCII)
+_KEY_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_ENVELOPE = re.compile(
+    f"keys/(?P<workload>{_PART}/{_PART})/(?P<attempt>{_ATTEMPT.pattern})-(?P<generation>[0-9]{{6}})"
+    f"-(?P<key_id>{_KEY_ID.pattern})",
+    re.ASCII,
+)
 _WRITER = re.compile(f"writers/(?P<workload>{_PART}/{_PART})/(?P<attempt>{_ATTEMPT.pattern})", re.ASCII)
 
 
@@ -39,6 +45,21 @@ class VersionKey:
     def manifest(self) -> str:
         """The key of the manifest."""
         return f"manifests/{self.workload}/{self.version:09}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EnvelopeKey:
+    """The address of an envelope: the data key of an attempt, wrapped by a key of the location."""
+
+    workload: str
+    attempt: str
+    generation: int
+    """From 1; a later one was made out of an earlier one, and makes that superfluous."""
+    key_id: str
+    """Which key of the location wraps it."""
+
+    def __str__(self) -> str:
+        return f"{envelopes_prefix(self.workload)}{check_attempt(self.attempt)}-{self.generation:06}-{self.key_id}"
 
 
 def check_workload(workload: str) -> str:
@@ -87,6 +108,11 @@ def packs_prefix(workload: str | None = None) -> str:
     return f"packs/{check_workload(workload)}/" if workload else "packs/"
 
 
+def envelopes_prefix(workload: str | None = None) -> str:
+    """Where the envelopes of one workload, or of all, lie."""
+    return f"keys/{check_workload(workload)}/" if workload else "keys/"
+
+
 def writers_prefix(workload: str | None = None) -> str:
     """Where the marks of those who write one workload, or any, lie."""
     return f"writers/{check_workload(workload)}/" if workload else "writers/"
@@ -108,3 +134,11 @@ def parse_writer_key(key: str) -> tuple[str, str] | None:
     """Workload and attempt of the mark that has that key; None for anything else that lies there."""
     found = _WRITER.fullmatch(key)
     return (found["workload"], found["attempt"]) if found else None
+
+
+def parse_envelope_key(key: str) -> EnvelopeKey | None:
+    """The address of the envelope that has that key; None for anything else that lies there."""
+    found = _ENVELOPE.fullmatch(key)
+    if not found:
+        return None
+    return EnvelopeKey(found["workload"], found["attempt"], int(found["generation"]), found["key_id"])

@@ -30,12 +30,14 @@ MAX_MANIFEST_BYTES = 256 << 20
 _HASH_BYTES = 32
 _MAGIC = b"SWKEEPMF"
 _FORMAT = 1
+_SEALED_FORMAT = 2
 _SECTIONS = 4
 _START = struct.Struct("<8sHH")
 _SECTION = struct.Struct("<II32s")
 _HEADER_BYTES = _START.size + _SECTIONS * _SECTION.size + _HASH_BYTES
 _HEAD_FIELDS = frozenset({"workload", "version", "takenAt", "attempt", "packs", "newBytes", "facts"})
 _PACK_FIELDS = frozenset({"name", "bytes", "frames", "pages", "frameTable", "pageHashes"})
+_SEALED_PACK_FIELDS = _PACK_FIELDS | {"dataKey"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class Manifest:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The bytes of a manifest. Raises InvalidObject when the facts are no JSON or it gets too long."""
+    """The bytes of a manifest. Raises InvalidObject when the facts are no JSON or it gets too long.
+
+    When its packs are sealed their data keys are in it: then the manifest has to be sealed before it is stored.
+    """
     what = f"{manifest.workload} version {manifest.version}"
     check_tree(manifest.entries)
     head = {
@@ -100,15 +105,15 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return b"".join([start, blake3(start).digest(), *stored])
 
 
-def decode_manifest(content: bytes, workload: str, version: int) -> Manifest:
-    """Reads the manifest of that version.
+def decode_manifest(content: bytes, workload: str, version: int, *, sealed: bool = False) -> Manifest:
+    """Reads the manifest of that version. With `sealed` every pack in it has to be sealed, without it none may be.
 
     Raises CorruptData when anything about it is wrong, another version's manifest in its place included; NewerFormat.
     """
     what = f"manifest of {workload} version {version}"
     head, tree, table, chunks = _sections(content, what)
     try:
-        manifest = _assemble(_read_json(head), _read_json(tree), table, chunks, len(content))
+        manifest = _assemble(_read_json(head), _read_json(tree), table, chunks, len(content), sealed)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, InvalidObject) as error:
         raise CorruptData(f"{what} has fields that make no sense: {error!r}") from error
     if (manifest.workload, manifest.version) != (workload, version):
@@ -122,6 +127,8 @@ def _sections(content: bytes, what: str) -> list[bytes]:
     magic, format_version, flags = _START.unpack_from(content)
     if magic != _MAGIC:
         raise CorruptData(f"{what} does not begin as one: it was overwritten")
+    if format_version == _SEALED_FORMAT:
+        raise CorruptData(f"{what} is encrypted, and this location is not: somebody has put it there")
     if format_version > _FORMAT:
         raise NewerFormat(
             f"{what} has format {format_version}; this SwarmKeep reads up to {_FORMAT}: upgrade this node"
@@ -145,7 +152,7 @@ def _sections(content: bytes, what: str) -> list[bytes]:
     return found
 
 
-def _assemble(head: Any, tree: Any, table: bytes, chunks: bytes, manifest_bytes: int) -> Manifest:
+def _assemble(head: Any, tree: Any, table: bytes, chunks: bytes, manifest_bytes: int, sealed: bool) -> Manifest:
     if not isinstance(head, dict) or head.keys() != _HEAD_FIELDS or not isinstance(tree, list):
         raise ValueError("unknown or missing fields")
     if not isinstance(head["packs"], list) or not isinstance(head["facts"], dict):
@@ -155,7 +162,7 @@ def _assemble(head: Any, tree: Any, table: bytes, chunks: bytes, manifest_bytes:
         raise ValueError("takenAt has no time zone")
     entries = tuple(map(entry_from_json, tree))
     check_tree(entries)
-    packs = tuple(map(_pack_from_json, head["packs"]))
+    packs = tuple(_pack_from_json(pack, sealed) for pack in head["packs"])
     check_packs(packs)
     pages = Layout(entries).pages
     return Manifest(
@@ -174,7 +181,8 @@ def _assemble(head: Any, tree: Any, table: bytes, chunks: bytes, manifest_bytes:
 
 
 def _pack_to_json(pack: PackInfo) -> dict[str, Any]:
-    return {
+    data_key = {} if pack.data_key is None else {"dataKey": pack.data_key.hex()}
+    return data_key | {
         "name": pack.name,
         "bytes": pack.size,
         "frames": pack.frames,
@@ -184,8 +192,8 @@ def _pack_to_json(pack: PackInfo) -> dict[str, Any]:
     }
 
 
-def _pack_from_json(raw: Any) -> PackInfo:
-    if raw.keys() != _PACK_FIELDS:
+def _pack_from_json(raw: Any, sealed: bool) -> PackInfo:
+    if raw.keys() != (_SEALED_PACK_FIELDS if sealed else _PACK_FIELDS):
         raise ValueError(f"a pack has fields {sorted(raw)}")
     return PackInfo(
         name=check_pack_name(raw["name"]),
@@ -194,6 +202,7 @@ def _pack_from_json(raw: Any) -> PackInfo:
         pages=_typed(raw["pages"], int),
         frame_table_hash=bytes.fromhex(raw["frameTable"]),
         page_hashes_hash=bytes.fromhex(raw["pageHashes"]),
+        data_key=bytes.fromhex(raw["dataKey"]) if sealed else None,
     )
 
 

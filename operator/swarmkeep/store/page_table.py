@@ -68,24 +68,32 @@ class PageTable:
     def __hash__(self) -> int:
         return hash((self.pages, len(self.refs)))
 
-    def expand(self, start: int, count: int) -> Refs:
-        """The references of `count` pages of the stream from `start` on."""
+    def cut(self, start: int, count: int) -> tuple[Refs, Integers]:
+        """The runs of `count` pages of the stream from `start` on: each one's first reference and its length."""
         first = int(np.searchsorted(self.starts, start, "right")) - 1
         last = int(np.searchsorted(self.starts, start + count, "left"))
         starts, refs = self.starts[first:last], self.refs[first:last]
         lows = np.maximum(starts, start)
         highs = np.minimum(starts + self.counts[first:last], start + count)
-        lengths = highs - lows
-        within = np.arange(count, dtype=np.int64) - np.repeat(lows - start, lengths)
-        begins = np.where(refs == 0, np.uint64(0), refs + (lows - starts).astype(np.uint64))
+        return np.where(refs == 0, refs, refs + (lows - starts).astype(np.uint64)), highs - lows
+
+    def expand(self, start: int, count: int) -> Refs:
+        """The references of `count` pages of the stream from `start` on."""
+        begins, lengths = self.cut(start, count)
+        within = np.arange(count, dtype=np.int64) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         found = np.repeat(begins, lengths)
         return np.where(found == 0, found, found + within.astype(np.uint64))
 
     def live_pages(self, packs: int) -> Integers:
-        """How many pages of the stream lie in each of so many packs."""
-        used = self.packs
-        stored = used >= 0
-        return np.bincount(used[stored], weights=self.counts[stored], minlength=packs).astype(np.int64)
+        """How many pages of each of so many packs are in the stream; one that is there several times counts once."""
+        order = np.argsort(self.refs, kind="stable")
+        order = order[self.refs[order] > 0]
+        # References to different packs are so far apart that one axis does for all.
+        begins = self.refs[order].astype(np.int64)
+        ends = begins + self.counts[order]
+        reached = np.maximum.accumulate(np.concatenate((np.zeros(1, np.int64), ends)))[:-1]
+        fresh = np.maximum(0, ends - np.maximum(begins, reached))
+        return np.bincount(self.packs[order], weights=fresh, minlength=packs).astype(np.int64)
 
 
 class PageTableBuilder:
@@ -113,6 +121,12 @@ class PageTableBuilder:
             self._refs.append(np.zeros(1, np.uint64))
             self._counts.append(np.array([count], np.int64))
             self.pages += count
+
+    def append_runs(self, refs: Refs, counts: Integers) -> None:
+        """The next pages of the stream: runs of so many, each from that reference on."""
+        self._refs.append(refs)
+        self._counts.append(counts)
+        self.pages += int(counts.sum())
 
     def build(self, packs: Sequence[int]) -> PageTable:
         """The table; the pack that was called `packs[i]` until now is called `i` in it.

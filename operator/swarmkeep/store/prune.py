@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 MIN_LIVE_SHARE = 1 / 8
-"""Of a pack that a version leans on, at least this share has to be of use to it; the rest is stored anew."""
+"""Of a pack that a version leans on, it uses at least this share of the pages; of other packs it stores anew what it
+needs. So whichever versions are deleted, what is left takes at most eight times the pages that are in use."""
 MANY_PACKS = 96
 """A version that leans on more packs than this gathers the smallest ones into one,"""
 MAX_GATHERED_PAGES = 4096
@@ -33,7 +34,7 @@ def plan_reuse(live_pages: Sequence[int], pages: Sequence[int]) -> list[int]:
     """The packs that a new version should go on leaning on, most useful first.
 
     `live_pages[i]` of the `pages[i]` pages of pack i are of use to its base. What is left out gets stored anew with the
-    new version: mostly dead packs vanish with the versions that made them, and tiny ones do not pile up.
+    new version, so that tiny packs do not pile up. Packs that are mostly dead already are not worth a try.
     """
     useful = [
         pack
@@ -47,10 +48,18 @@ def plan_reuse(live_pages: Sequence[int], pages: Sequence[int]) -> list[int]:
     return useful
 
 
+def plan_renewal(live_pages: Sequence[int], pages: Sequence[int]) -> list[bool]:
+    """Which packs a new version must not lean on in the end: it uses only `live_pages[i]` of `pages[i]` of pack i.
+
+    Those few pages are stored anew with it, so that the pack vanishes with the versions that need more of it.
+    """
+    return [0 < live < every * MIN_LIVE_SHARE for live, every in zip(live_pages, pages, strict=True)]
+
+
 def plan_prune(
     packs: Iterable[str], needed: Mapping[int, frozenset[str] | None], writers: Sequence[Writer]
 ) -> frozenset[str]:
-    """Which of the `packs` of one workload may go now.
+    """Which of the `packs` of one workload may go now. Its data keys go by the same rule, one name for each attempt.
 
     `needed`: the packs that each version needs, None where nobody can say because its manifest is damaged or newer;
     then all stay. All stay as well while somebody builds on a version that is gone: nobody can say what that one

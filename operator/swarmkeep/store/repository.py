@@ -11,25 +11,36 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from swarmkeep.errors import Conflict, DataError, InvalidObject, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.errors import (
+    Conflict,
+    DataError,
+    InvalidObject,
+    MissingData,
+    NotFound,
+    SwarmKeepError,
+    Unavailable,
+    WrongKey,
+)
 from swarmkeep.store.base_version import BaseVersion, open_base
 from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.blob_paced import PacedBlobStore
 from swarmkeep.store.deadline import Deadline, never
 from swarmkeep.store.folder_reader import FolderReader
 from swarmkeep.store.folder_writer import FolderWriter
+from swarmkeep.store.keyring import Keyring
 from swarmkeep.store.keys import VersionKey, manifests_prefix, packs_prefix, parse_manifest_key, parse_pack_key
 from swarmkeep.store.layout import Layout
-from swarmkeep.store.location import ensure_location_id, read_location_id
+from swarmkeep.store.location import check_encryption, ensure_mark, join_keys, read_mark
 from swarmkeep.store.manifest import MAX_MANIFEST_BYTES, Manifest, decode_manifest, encode_manifest
 from swarmkeep.store.names import name_to_text
 from swarmkeep.store.sweeper import GRACE_S, Swept, delete_version, sweep_location
 from swarmkeep.store.target import replacing
+from swarmkeep.store.vault import Rewrapped, Vault
 from swarmkeep.store.version_reader import VersionReader
 from swarmkeep.store.version_writer import VersionWriter
 from swarmkeep.store.writers import leave_mark, remove_mark
@@ -50,27 +61,36 @@ class Damage:
 class Repository:
     """The versions in one storage location. Any number of these, on any number of nodes, may work on one location."""
 
-    def __init__(self, blobs: BlobStore, location_id: str) -> None:
+    def __init__(self, blobs: BlobStore, location_id: str, keyring: Keyring | None = None) -> None:
         self._blobs = blobs
         self.location_id = location_id
         """The identity that the location got when it was first used (a UUID)."""
+        self.keyring = keyring
+        """The keys of an encrypted location."""
+        self._vault = None if keyring is None else Vault(blobs, keyring)
 
     @classmethod
-    def open(cls, blobs: BlobStore, create: bool) -> Repository:
-        """Opens a location; with `create` one that was never used is made one.
+    def open(cls, blobs: BlobStore, create: bool, keyring: Keyring | None = None) -> Repository:
+        """Opens a location; with `create` one that was never used is made one, encrypted if there is a `keyring`.
 
-        Raises Unavailable when there is none, which is how a missing mount is noticed; CorruptData, NewerFormat.
+        Raises Unavailable when there is none, which is how a missing mount is noticed; NotAsEncrypted, WrongKey,
+        CorruptData, NewerFormat.
         """
-        return cls(blobs, ensure_location_id(blobs) if create else read_location_id(blobs))
+        mark = ensure_mark(blobs, encrypted=keyring is not None) if create else read_mark(blobs)
+        check_encryption(blobs, mark, keyring)
+        if keyring is not None:
+            join_keys(blobs, keyring)
+        return cls(blobs, mark.id, keyring)
 
     def check(self) -> None:
-        """Raises Unavailable unless the location that was opened is there now."""
-        found = read_location_id(self._blobs)
-        if found != self.location_id:
+        """Raises Unavailable unless the location that was opened is there now, NotAsEncrypted unless it may be used."""
+        found = read_mark(self._blobs)
+        if found.id != self.location_id:
             raise Unavailable(
-                f"{self._blobs.description} has become another location ({found}, not {self.location_id}): "
+                f"{self._blobs.description} has become another location ({found.id}, not {self.location_id}): "
                 "is the right one mounted?"
             )
+        check_encryption(self._blobs, found, self.keyring)
 
     def paced(self, pace: Callable[[int], None]) -> Repository:
         """The same location; `pace` is called after each read with the number of bytes read, and may wait."""
@@ -113,12 +133,15 @@ class Repository:
         attempt = secrets.token_hex(8)
         try:
             leave_mark(self._blobs, key, attempt, base)
-            writer = VersionWriter(self._blobs, workload, attempt, self._base(workload, base))
+            sealed = self._vault is not None
+            writer = VersionWriter(self._blobs, workload, attempt, self._base(workload, base), sealed=sealed)
         except Exception:
             self._unmark(workload, attempt)
             raise
         try:
-            entries = FolderReader(source, writer, deadline).read()
+            reader = FolderReader(source, writer, deadline)
+            entries = reader.read()
+            reader.read_again(writer.outdated(), writer.renew)
             packs, table, chunks = writer.finish()
             manifest = Manifest(
                 workload=workload,
@@ -134,10 +157,13 @@ class Repository:
             )
             content = encode_manifest(manifest)
             # What cannot be read back is never committed.
-            manifest = decode_manifest(content, workload, version)
+            manifest = decode_manifest(content, workload, version, sealed=sealed)
             # The mount may have gone while the packs were written.
             self.check()
             deadline.check()
+            if self._vault is not None:
+                content = self._vault.seal(key, attempt, content)
+                manifest = replace(manifest, manifest_bytes=len(content))
         except Exception:
             self._discard(writer, workload, attempt)
             raise
@@ -157,8 +183,8 @@ class Repository:
         """Makes `target` that version's folder, byte for byte; what was there goes once the new one is whole.
 
         `durable`: it has reached the disk when this returns; a restore that uses it right away need not wait for that.
-        Raises NotFound (no such version), MissingData, CorruptData, NewerFormat, StorageFull, HostError, Unavailable,
-        Stopped; `target` is then as it was.
+        Raises NotFound (no such version), MissingData, CorruptData, NewerFormat, WrongKey, StorageFull, HostError,
+        Unavailable, Stopped; `target` is then as it was.
         """
         manifest = self.manifest(workload, version)
         deadline = Deadline(limit_s, should_stop, f"fetching {workload} version {version}")
@@ -175,14 +201,21 @@ class Repository:
         return manifest
 
     def manifest(self, workload: str, version: int) -> Manifest:
-        """What is known of a version. Raises NotFound, CorruptData, NewerFormat, Unavailable."""
+        """What is known of a version.
+
+        Raises NotFound, CorruptData, NewerFormat, WrongKey, MissingData (its data key is gone), Unavailable.
+        """
         key = VersionKey(workload, version)
+        stored = self._stored_manifest(key)
+        if self._vault is None:
+            return decode_manifest(stored, workload, version)
         try:
-            content = self._blobs.get(key.manifest, MAX_MANIFEST_BYTES)
-        except NotFound:
-            self.check()
-            raise NotFound(f"there is no {key} in {self._blobs.description}") from None
-        return decode_manifest(content, workload, version)
+            content = self._vault.open(key, stored)
+        except MissingData:
+            # Deleted a moment ago, its data key first seen to be gone?
+            self._stored_manifest(key)
+            raise
+        return replace(decode_manifest(content, workload, version, sealed=True), manifest_bytes=len(stored))
 
     def versions(self, workload: str) -> list[int]:
         """The numbers of the versions of a workload, ascending; none for one that is not known."""
@@ -215,6 +248,17 @@ class Repository:
         self.check()
         return sweep_location(self, self._blobs, time.time() if now is None else now)
 
+    def rewrap(self, *, limit_s: float = DEFAULT_LIMIT_S, should_stop: Callable[[], bool] = never) -> Rewrapped:
+        """Brings the data keys of all versions under the current key; nothing to do where nothing is encrypted.
+
+        Packs and manifests stay as they are. Safe beside writers and readers, and safe to stop anywhere: the next call
+        goes on. Raises Unavailable, Stopped, StorageFull, HostError.
+        """
+        self.check()
+        if self._vault is None:
+            return Rewrapped(0, 0)
+        return self._vault.rewrap(Deadline(limit_s, should_stop, f"rewrapping the keys in {self._blobs.description}"))
+
     def verify(
         self,
         workload: str,
@@ -227,7 +271,8 @@ class Repository:
         """What is wrong with a version; nothing if it can be restored.
 
         With `full` every byte is read, else only its manifest and the presence and tables of its packs are looked at.
-        Raises NotFound, CorruptData or NewerFormat when the manifest itself cannot be read, Unavailable, Stopped.
+        Raises NotFound, CorruptData, NewerFormat, MissingData or WrongKey when the manifest itself cannot be read,
+        Unavailable, Stopped.
         """
         manifest = self.manifest(workload, version)
         layout = Layout(manifest.entries)
@@ -240,7 +285,7 @@ class Repository:
             return None
         try:
             manifest = self.manifest(workload, version)
-        except (NotFound, DataError):
+        except (NotFound, DataError, WrongKey):
             # Then every page is stored anew: more bytes, and nothing inherited.
             return None
         sizes = {
@@ -249,6 +294,13 @@ class Repository:
             if (parsed := parse_pack_key(info.key)) is not None
         }
         return open_base(self._blobs, manifest, sizes)
+
+    def _stored_manifest(self, key: VersionKey) -> bytes:
+        try:
+            return self._blobs.get(key.manifest, MAX_MANIFEST_BYTES)
+        except NotFound:
+            self.check()
+            raise NotFound(f"there is no {key} in {self._blobs.description}") from None
 
     def _commit(self, key: VersionKey, content: bytes, writer: VersionWriter, attempt: str) -> None:
         try:
@@ -270,6 +322,8 @@ class Repository:
         # What storage does not let go of now is garbage for sweep; the caller's error is the one that counts.
         with suppress(SwarmKeepError):
             writer.discard()
+            if self._vault is not None:
+                self._vault.discard(workload, attempt)
         self._unmark(workload, attempt)
 
     def _unmark(self, workload: str, attempt: str) -> None:

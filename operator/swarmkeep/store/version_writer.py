@@ -7,10 +7,12 @@ from blake3 import blake3
 
 from swarmkeep.store.base_version import BaseVersion
 from swarmkeep.store.blob import BlobStore
-from swarmkeep.store.chunks import MAX_CHUNK_PAGES, Chunks, ChunksBuilder
+from swarmkeep.store.chunks import MAX_CHUNK_PAGES, Chunk, Chunks, ChunksBuilder
 from swarmkeep.store.keys import pack_key, pack_name
 from swarmkeep.store.pack import PAGE_HASH_BYTES, PackBuilder, PackInfo, Words
 from swarmkeep.store.page_table import PAGE_BYTES, PageTable, PageTableBuilder, Refs
+from swarmkeep.store.prune import plan_renewal
+from swarmkeep.store.sealing import new_data_key
 
 MAX_REMEMBERED_PAGES = 400_000
 """Of the pages that one version adds, so many are remembered in order to store the same page once only (60 MB)."""
@@ -21,18 +23,26 @@ _WORDS = PAGE_BYTES // 8
 class VersionWriter:
     """Takes the files of one version chunk by chunk. Memory: a pack, the page table, the remembered pages."""
 
-    def __init__(self, blobs: BlobStore, workload: str, attempt: str, base: BaseVersion | None) -> None:
+    def __init__(
+        self, blobs: BlobStore, workload: str, attempt: str, base: BaseVersion | None, *, sealed: bool = False
+    ) -> None:
+        """With `sealed` each pack gets a data key of its own."""
         self._blobs = blobs
         self._workload = workload
         self._attempt = attempt
+        self._sealed = sealed
         self._base = base
         self._base_packs = base.packs if base else ()
         self._table = PageTableBuilder()
         self._chunks = ChunksBuilder()
         self._position: int | None = None
-        self._builder = PackBuilder()
         self._new_packs: list[PackInfo] = []
+        self._builder = self._new_builder()
         self._remembered: dict[bytes, int] = {}
+        self._before: PageTable | None = None
+        """The page table before mostly dead packs are left; from then on `_table` takes what becomes of it."""
+        self._is_dead = np.zeros(0, bool)
+        """Of each pack, counted as references do, whether it is left."""
         self.new_bytes = 0
         """Length of all packs written by now."""
 
@@ -69,8 +79,48 @@ class VersionWriter:
             refs, self._position = known
             self._table.append(refs)
 
+    def outdated(self) -> list[Chunk]:
+        """Once all files were given: the chunks with pages in packs that the version uses too little of.
+
+        Each is to be given to `renew`, in this order.
+        """
+        packs = len(self._base_packs)
+        if not packs:
+            return []
+        before = self._table.build(range(packs + len(self._new_packs) + 1))
+        is_dead = plan_renewal(before.live_pages(packs)[:packs].tolist(), [pack.pages for pack in self._base_packs])
+        # References count packs from 1; new packs are all alive.
+        self._is_dead = np.array([False, *is_dead, *[False] * (len(self._new_packs) + 1)])
+        runs = np.flatnonzero(self._is_dead[before.packs + 1])
+        if not len(runs):
+            return []
+        self._before, self._table = before, PageTableBuilder()
+        return self._chunks.build().touching(before.starts[runs], before.starts[runs] + before.counts[runs])
+
+    def renew(self, chunk: Chunk, pages: memoryview) -> bool:
+        """Stores anew what of this chunk lies in mostly dead packs; False if these are not its pages any more.
+
+        Raises StorageFull, Unavailable, HostError.
+        """
+        if self._before is None or blake3(pages).digest() != chunk.hash:
+            return False
+        done = self._table.pages
+        if chunk.start > done:
+            self._table.append_runs(*self._before.cut(done, chunk.start - done))
+        refs = self._before.expand(chunk.start, chunk.pages)
+        dead = np.flatnonzero(self._is_dead[refs >> np.uint64(32)])
+        digests = [
+            blake3(pages[start : start + PAGE_BYTES]).digest(PAGE_HASH_BYTES) for start in (dead * PAGE_BYTES).tolist()
+        ]
+        refs[dead] = self._new_pages(np.frombuffer(pages, np.uint64).reshape(-1, _WORDS)[dead], digests)
+        self._table.append(refs)
+        return True
+
     def finish(self) -> tuple[tuple[PackInfo, ...], PageTable, Chunks]:
         """Writes what is left: the packs that the version needs, its page table and its chunks."""
+        if self._before is not None and self._before.pages > self._table.pages:
+            done = self._table.pages
+            self._table.append_runs(*self._before.cut(done, self._before.pages - done))
         self._close_pack()
         used = self._table.used_packs()
         packs = [*self._base_packs, *self._new_packs]
@@ -130,8 +180,12 @@ class VersionWriter:
     def _close_pack(self) -> None:
         if not self._builder.pages:
             return
-        info, parts = self._builder.finish(pack_name(self._attempt, len(self._new_packs)))
-        self._builder = PackBuilder()
+        info, parts = self._builder.finish()
         self._blobs.put(pack_key(self._workload, info.name), parts)
         self._new_packs.append(info)
+        self._builder = self._new_builder()
         self.new_bytes += info.size
+
+    def _new_builder(self) -> PackBuilder:
+        name = pack_name(self._attempt, len(self._new_packs))
+        return PackBuilder(name, new_data_key() if self._sealed else None)

@@ -1,7 +1,12 @@
-"""Every adapter of the blob port against the contract that swarmkeep/store/blob.py writes down."""
+"""Every adapter of the blob port, and every wrapper, against the contract that swarmkeep/store/blob.py writes down.
+
+`s3` speaks to a real server, Ceph's radosgw; `s3-weak` to the same one behind a proxy that takes from it what some
+servers lack: it ignores If-None-Match and where a range begins.
+"""
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +16,31 @@ import pytest
 from swarmkeep.errors import Conflict, CorruptData, InvalidObject, NotFound, StorageFull
 from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.blob_faulty import FaultyBlobStore
+from swarmkeep.store.blob_limit import LimitedBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
+from swarmkeep.store.blob_object import ObjectBlobStore
 from swarmkeep.store.blob_paced import PacedBlobStore
+from swarmkeep.store.blob_retry import RetryingBlobStore
+from swarmkeep.store.object_client import ObjectClient
+
+from ...s3_server import FaultyProxy, settings
 
 
-@pytest.fixture(params=["local", "memory", "faulty", "paced"])
+@pytest.fixture(params=["local", "memory", "faulty", "wrapped", "s3", "s3-weak"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "local":
         return LocalBlobStore(tmp_path)
     if request.param == "memory":
         return MemoryBlobStore()
-    if request.param == "paced":
-        return PacedBlobStore(MemoryBlobStore(), lambda count: None)
+    if request.param == "wrapped":
+        return RetryingBlobStore(PacedBlobStore(LimitedBlobStore(MemoryBlobStore(), 1 << 30), lambda count: None))
+    if request.param == "s3":
+        return ObjectBlobStore(ObjectClient(settings(request.getfixturevalue("s3"), secrets.token_hex(8))))
+    if request.param == "s3-weak":
+        proxy: FaultyProxy = request.getfixturevalue("proxy")
+        proxy.ignores_conditions = proxy.ignores_offsets = True
+        return ObjectBlobStore(ObjectClient(settings(proxy.address, f"{secrets.token_hex(8)}/below")))
     return FaultyBlobStore(MemoryBlobStore())
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from swarmkeep.model.kinds import CHECKPOINT, LOCATION, NODE, POLICY, WORKLOAD
+from swarmkeep.model.kinds import CHECKPOINT, EVENT, LOCATION, NODE, POLICY, WORKLOAD
 
 from .conftest import Cluster
 
 pytestmark = pytest.mark.etcd
 
 
-def prepare(cluster: Cluster, keep_last: int = 2) -> None:
+def prepare(cluster: Cluster, keep_last: int = 2, **more_rules: Any) -> None:
     """A location, two nodes that reach it, a service and its policy."""
     cluster.create(LOCATION, "main", spec={"filesystem": {"path": "/shared"}})
     for name in ("n1", "n2"):
@@ -22,7 +24,7 @@ def prepare(cluster: Cluster, keep_last: int = 2) -> None:
         "selector": {"service": "redis"},
         "schedule": {"every": "60s"},
         "storage": ["main"],
-        "retention": {"keepLast": keep_last},
+        "retention": {"keepLast": keep_last, **more_rules},
     }
     cluster.create(POLICY, "redis", "default", spec=spec)
 
@@ -121,6 +123,31 @@ def test_old_versions_go_by_way_of_a_node(cluster: Cluster) -> None:
         cluster.until(lambda: cluster.get(CHECKPOINT, names[2], "default")["status"]["phase"] == "Deleting", "assigned")
         cluster.removes(names[2])
         cluster.until(lambda: cluster.find(CHECKPOINT, names[2], "default") is None, "it is gone")
+
+
+def test_a_version_that_has_reached_its_age_goes_by_time_alone_unless_it_is_pinned(cluster: Cluster) -> None:
+    prepare(cluster, keep_last=9, maxAge="10s")
+    with cluster.operator():
+        up(cluster)
+        node = cluster_node(cluster)
+        for name in ("n1", "n2"):
+            cluster.renew(name)
+        cluster.until_condition(NODE, node, "Ready", "AgentAlive")
+        cluster.runs("redis.1", node)
+        names = [cluster.stores("redis.1", 1)]
+        cluster.patch(CHECKPOINT, names[0], {"spec": {"pinned": True}}, "default")
+        names += [cluster.stores("redis.1", number) for number in (2, 3)]
+
+        def phases() -> list[str]:
+            return [cluster.get(CHECKPOINT, name, "default")["status"]["phase"] for name in names]
+
+        cluster.until(lambda: phases() == ["Stored", "Deleting", "Stored"], "the old one goes, the newest stays")
+        told = next(event for event in cluster.list(EVENT) if event["reason"] == "Pruned")
+        assert told["message"] == (
+            "lets go of versions that its policy's retention (keepLast 9, maxAge 10s) does not keep"
+        )
+        cluster.patch(CHECKPOINT, names[0], {"spec": {"pinned": False}}, "default")
+        cluster.until(lambda: phases() == ["Deleting", "Deleting", "Stored"], "what was pinned follows")
 
 
 def test_a_wish_for_a_version_is_given_to_the_right_node(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from swarmkeep.store.blob import BlobInfo
 from swarmkeep.store.blob_memory import MemoryBlobStore
+from swarmkeep.store.keyring import Keyring, LocationKey
 from swarmkeep.store.repository import Repository
 
 W = "default/redis.1"
@@ -128,3 +129,65 @@ def test_whatever_the_order_every_version_that_is_listed_can_be_restored(
         for version in repository.versions(W):
             repository.get(W, version, Path(scratch, "back"))
             assert Path(scratch, "back/pages").read_bytes() == (sources[version] / "pages").read_bytes()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=120), st.sampled_from([(1,), (2,), (1, 2)]))
+def test_whatever_the_order_rewrapping_loses_no_key_and_disturbs_nobody(
+    order: list[int], deleted: tuple[int, ...]
+) -> None:
+    """A writer, a deleter, a reader, and two nodes that rewrap and do not agree on which key is the current one."""
+    old, new = LocationKey(bytes(range(32))), LocationKey(bytes(range(1, 33)))
+    with tempfile.TemporaryDirectory() as scratch:
+        inner = MemoryBlobStore()
+        repository = Repository.open(inner, create=True, keyring=Keyring(old))
+        source = Path(scratch, "source")
+        source.mkdir()
+        (source / "pages").write_bytes(b"same" * 1024)
+        for version in (1, 2, 3):
+            repository.put(W, version, source, {"version": version})
+        rings = [Keyring(old), Keyring(new, [old]), Keyring(new, [old]), Keyring(new, [old]), Keyring(old, [new])]
+        Repository.open(inner, create=False, keyring=rings[1])
+        turns = Turns(len(rings), order)
+        failures: list[BaseException] = []
+
+        def delete(mine: Repository) -> None:
+            for version in deleted:
+                mine.delete(W, version)
+
+        def read(mine: Repository) -> None:
+            for _ in range(3):
+                assert mine.manifest(W, 3).facts == {"version": 3}
+
+        works: list[Callable[[Repository], object]] = [
+            lambda mine: mine.put(W, 4, source, {"version": 4}),
+            delete,
+            read,
+            lambda mine: mine.rewrap(),
+            lambda mine: mine.rewrap(),
+        ]
+
+        def act(actor: int) -> None:
+            try:
+                works[actor](Repository(InTurns(inner, turns, actor), repository.location_id, rings[actor]))
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                turns.leave(actor)
+
+        threads = [threading.Thread(target=act, args=(actor,)) for actor in range(len(works))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+        assert failures == []
+        everything = Repository(inner, repository.location_id, rings[1])
+        everything.rewrap()
+        everything.rewrap()
+        only_new = Repository(inner, repository.location_id, Keyring(new))
+        assert only_new.versions(W) == sorted({1, 2, 3, 4} - set(deleted))
+        for version in only_new.versions(W):
+            assert only_new.get(W, version, Path(scratch, "back")).facts == {"version": version}
+        everything.sweep(now=1e12)
+        assert len(list(inner.list("keys/"))) == len(only_new.versions(W))

@@ -29,6 +29,8 @@ def scene(
     replicas: int = 1,
     versions: int = 4,
     keep_last: int = 2,
+    more_rules: dict[str, Any] | None = None,
+    pinned: int = 0,
     deleted: int = 0,
     wish: bool = False,
     claim: str = "n1",
@@ -39,7 +41,7 @@ def scene(
     swarm = SimulatedSwarm("n1", "n2")
     service = swarm.create("redis", replicas=replicas)
     api = FakeApi()
-    api.put(POLICY, policy_object(retention={"keepLast": keep_last}))
+    api.put(POLICY, policy_object(retention={"keepLast": keep_last, **(more_rules or {})}))
     api.put(LOCATION, {"metadata": {"name": "main", "generation": 1}, "spec": {"filesystem": {"path": "/x"}}})
     for name in ("n1", "n2"):
         said = [{"name": "main", "reachable": True, "id": "abc"}]
@@ -60,8 +62,8 @@ def scene(
         if number <= deleted:
             metadata["deletionTimestamp"] = stamp(1)
         found: dict[str, Any] = {"phase": "Stored", "version": number, "node": "n2", "location": "main"}
-        found["takenAt"] = stamp(age_s)
-        spec: dict[str, Any] = {"workload": "redis.1"}
+        found["takenAt"] = stamp(age_s + 1800 * (versions - number))
+        spec: dict[str, Any] = {"workload": "redis.1", "pinned": number == pinned}
         if verify:
             spec["verify"] = {"requestedAt": stamp(5), "how": "Full"}
         if verify in ("Good", "Damaged"):
@@ -136,6 +138,23 @@ async def test_a_wish_to_import_is_given_to_a_node() -> None:
     assert status(api, LOCATION, "main", "")["import"]["node"] == "n1"
 
 
+async def test_a_version_that_is_no_longer_pinned_goes_without_waiting_for_the_next() -> None:
+    api, swarm = scene(pinned=1)
+    ref = Ref("default", "redis.1-v1")
+    life = await live(api, swarm)
+    assert status(api, CHECKPOINT, ref.name)["phase"] == "Stored"
+    assert status(api, CHECKPOINT, "redis.1-v2")["phase"] == "Deleting"
+    while len(life.queue):
+        life.queue.done(await life.queue.take())
+    unpinned = await api.patch(CHECKPOINT, ref.name, {"spec": {"pinned": False}}, "default")
+    life.cache.apply(CHECKPOINT, unpinned)
+    async with asyncio.timeout(5):
+        key = await life.queue.take()
+    assert key == Key(WORKLOAD.name, Ref("default", "redis.1"))
+    await life.driver.step(key)
+    assert status(api, CHECKPOINT, ref.name)["phase"] == "Deleting"
+
+
 async def test_an_object_that_changed_meanwhile_is_read_and_decided_again() -> None:
     api, swarm = scene(wish=True)
     life = Life(api, NOW)
@@ -193,6 +212,15 @@ scenes = st.fixed_dictionaries(
         "replicas": st.integers(0, 3),
         "versions": st.integers(0, 6),
         "keep_last": st.integers(1, 3),
+        "more_rules": st.fixed_dictionaries(
+            {},
+            optional={
+                "keepHourly": st.integers(0, 3),
+                "keepDaily": st.integers(0, 2),
+                "maxAge": st.sampled_from(["1s", "45m", "2h"]),
+            },
+        ),
+        "pinned": st.integers(0, 3),
         "deleted": st.integers(0, 2),
         "wish": st.booleans(),
         "claim": st.sampled_from(["", "n1", "n2"]),
@@ -220,5 +248,8 @@ def test_whenever_it_dies_its_successor_comes_to_the_same_end(
         api.crash_at = 0
         await live(api, swarm)
         assert api.state() == undisturbed.state()
+        if parts["versions"] > parts["deleted"]:
+            # Only a user may take the newest one.
+            assert status(api, CHECKPOINT, f"redis.1-v{parts['versions']}")["phase"] == "Stored"
 
     asyncio.run(rehearse())

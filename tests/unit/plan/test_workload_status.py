@@ -238,6 +238,18 @@ def test_many_prunes_come_in_portions() -> None:
     assert plan.wake_at == NOW
 
 
+def test_it_is_looked_at_again_when_a_version_will_have_reached_its_limit() -> None:
+    rules = policy(schedule={"every": "1h"}, retention={"keepLast": 5, "maxAge": "100s"})
+    versions = tuple(checkpoint(number, age_s=100 - number * 10) for number in range(1, 5))
+    plan = plan_workload(view(policy=rules, checkpoints=versions), NOW)
+    assert plan.wake_at == NOW + timedelta(seconds=10)
+    then = plan_workload(view(policy=rules, checkpoints=versions), plan.wake_at)
+    assert [action.ref.name for action in then.actions if isinstance(action, AssignCheckpoint)] == ["redis.1-v1"]
+    assert [action.message for action in then.actions if isinstance(action, Tell)] == [
+        "lets go of versions that its policy's retention (keepLast 5, maxAge 1m40s) does not keep"
+    ]
+
+
 def test_what_the_swarm_says_is_passed_on() -> None:
     plan = plan_workload(view(task=replace(task(), message="no suitable node")), NOW)
     assert plan.status is not None

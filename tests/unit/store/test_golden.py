@@ -1,4 +1,8 @@
-"""Locations that earlier builds wrote stay readable: golden/format-1 was written once and is never written again."""
+"""Locations that earlier builds wrote stay readable: what lies in golden/ was written once and is never written again.
+
+In format-2-encrypted the first version was written under one key and rewrapped under another, the second was written
+under that.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.keyring import Keyring, LocationKey
 from swarmkeep.store.repository import Repository
 
 W = "default/redis.1"
@@ -19,15 +24,19 @@ def page(number: int) -> bytes:
     return (f"page {number} ".encode() * 600)[:4096]
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
+KEYRING = Keyring(LocationKey(bytes(range(32, 64))))
+
+
+@pytest.fixture(params=[("format-1", None), ("format-2-encrypted", KEYRING)], ids=["plain", "encrypted"])
+def repository(tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
+    name, keyring = request.param
     location = tmp_path / "location"
-    shutil.copytree(Path(__file__).parent / "golden/format-1", location)
-    return Repository.open(LocalBlobStore(location), create=False)
+    shutil.copytree(Path(__file__).parent / "golden" / name, location)
+    return Repository.open(LocalBlobStore(location), create=False, keyring=keyring)
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_version_of_format_1_is_restored(repository: Repository, tmp_path: Path, version: int) -> None:
+def test_an_old_version_is_restored(repository: Repository, tmp_path: Path, version: int) -> None:
     manifest = repository.get(W, version, tmp_path / "back")
 
     back = tmp_path / "back"
@@ -46,7 +55,7 @@ def test_a_version_of_format_1_is_restored(repository: Repository, tmp_path: Pat
     assert manifest.taken_at.isoformat() == f"2026-11-23T09:0{version - 1}:00+00:00"
 
 
-def test_format_1_is_read_in_full(repository: Repository) -> None:
+def test_an_old_location_is_read_in_full(repository: Repository) -> None:
     assert repository.location_id
     assert repository.workloads() == [W]
     assert repository.versions(W) == [1, 2]

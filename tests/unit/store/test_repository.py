@@ -27,10 +27,14 @@ from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.deadline import Stopped
+from swarmkeep.store.entry import Entry
+from swarmkeep.store.folder_reader import FolderReader
+from swarmkeep.store.keyring import Keyring, LocationKey
 from swarmkeep.store.repository import Repository
 from swarmkeep.store.sweeper import GRACE_S, Swept
 
 W = "default/redis.1"
+KEYRING = Keyring(LocationKey(bytes(range(32))))
 FACTS = {"specHash": "abc", "container": {"Name": "é", "n": [1, 2.5, None, True]}}
 
 
@@ -39,9 +43,15 @@ def blobs() -> MemoryBlobStore:
     return MemoryBlobStore()
 
 
+@pytest.fixture(params=[None, KEYRING], ids=["plain", "encrypted"])
+def keyring(request: pytest.FixtureRequest) -> Keyring | None:
+    keyring: Keyring | None = request.param
+    return keyring
+
+
 @pytest.fixture
-def repository(blobs: MemoryBlobStore) -> Repository:
-    return Repository.open(blobs, create=True)
+def repository(blobs: MemoryBlobStore, keyring: Keyring | None) -> Repository:
+    return Repository.open(blobs, create=True, keyring=keyring)
 
 
 @pytest.fixture
@@ -58,7 +68,8 @@ def pack_keys(blobs: MemoryBlobStore) -> list[str]:
 
 
 def all_keys(blobs: MemoryBlobStore) -> list[str]:
-    return sorted(info.key for info in blobs.list(""))
+    """All but those that an encrypted location has for ever."""
+    return sorted(info.key for info in blobs.list("") if not info.key.startswith("location-keys/"))
 
 
 def needed_packs(repository: Repository, workload: str) -> set[str]:
@@ -194,15 +205,17 @@ class TestPut:
 
         assert repository.verify(W, 1) == ()
 
-    def test_a_crash_after_any_step_leaves_no_version_or_a_whole_one(self, tmp_path: Path, small: Path) -> None:
+    def test_a_crash_after_any_step_leaves_no_version_or_a_whole_one(
+        self, tmp_path: Path, small: Path, keyring: Keyring | None
+    ) -> None:
         steps = 0
         while True:
             for fault in "XY":
                 blobs = MemoryBlobStore()
-                repository = Repository.open(blobs, create=True)
+                repository = Repository.open(blobs, create=True, keyring=keyring)
                 faulty = FaultyBlobStore(blobs, "r" * steps + fault)
                 try:
-                    Repository(faulty, repository.location_id).put(W, 1, small, {})
+                    Repository(faulty, repository.location_id, repository.keyring).put(W, 1, small, {})
                     finished = True
                 except Crashed:
                     finished = False
@@ -217,6 +230,7 @@ class TestPut:
                     assert repository.versions(W) == [*taken, 2]
                     assert set(pack_keys(blobs)) == needed_packs(repository, W)
                     assert list(blobs.list("writers/")) == []
+                    assert len(list(blobs.list("keys/"))) == (len(taken) + 1 if keyring else 0)
             if finished:
                 assert steps >= 6
                 return
@@ -224,12 +238,12 @@ class TestPut:
 
     @pytest.mark.parametrize("fault", list("EeFT"))
     def test_a_failure_at_any_step_leaves_no_version_or_a_whole_or_an_unusable_one(
-        self, tmp_path: Path, small: Path, fault: str
+        self, tmp_path: Path, small: Path, fault: str, keyring: Keyring | None
     ) -> None:
-        for step in range(9):
+        for step in range(11):
             blobs = MemoryBlobStore()
-            repository = Repository.open(blobs, create=True)
-            faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
+            repository = Repository.open(blobs, create=True, keyring=keyring)
+            faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id, repository.keyring)
             raised = None
             try:
                 faulty.put(W, 1, small, {})
@@ -251,7 +265,7 @@ class TestPut:
         self, blobs: MemoryBlobStore, repository: Repository, small: Path
     ) -> None:
         for step in (2, 3, 5):
-            faulty = Repository(FaultyBlobStore(blobs, "r" * step + "F"), repository.location_id)
+            faulty = Repository(FaultyBlobStore(blobs, "r" * step + "F"), repository.location_id, repository.keyring)
 
             with pytest.raises(StorageFull):
                 faulty.put(W, 1, small, {})
@@ -436,6 +450,10 @@ class TestGet:
 
 
 class TestManifest:
+    @pytest.fixture
+    def repository(self, blobs: MemoryBlobStore) -> Repository:
+        return Repository.open(blobs, create=True)
+
     def test_a_damaged_one_says_what_is_wrong(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
     ) -> None:
@@ -460,7 +478,7 @@ class TestManifest:
         with pytest.raises(CorruptData, match="a byte of it was changed"):
             read(whole[:-3] + b"x" + whole[-2:])
         with pytest.raises(NewerFormat, match="upgrade"):
-            read(whole[:8] + b"\x02" + whole[9:])
+            read(whole[:8] + b"\x03" + whole[9:])
         read(whole)
 
     def test_one_of_another_version_in_its_place_is_damage(
@@ -506,13 +524,17 @@ class TestDelete:
         repository.delete(W, 3)
         assert all_keys(blobs) == ["swarmkeep-location"]
 
-    def test_one_that_stops_after_any_step_leaves_the_version_whole_or_gone(self, small: Path, tmp_path: Path) -> None:
+    def test_one_that_stops_after_any_step_leaves_the_version_whole_or_gone(
+        self, small: Path, tmp_path: Path, keyring: Keyring | None
+    ) -> None:
         for step in range(6):
             for fault in "XY":
                 blobs = MemoryBlobStore()
-                repository = Repository.open(blobs, create=True)
+                repository = Repository.open(blobs, create=True, keyring=keyring)
                 repository.put(W, 1, small, {})
-                faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
+                faulty = Repository(
+                    FaultyBlobStore(blobs, "r" * step + fault), repository.location_id, repository.keyring
+                )
                 with pytest.raises(Crashed):
                     faulty.delete(W, 1)
 
@@ -531,7 +553,8 @@ class TestDelete:
         repository.delete(W, 1)
 
         assert repository.versions(W) == []
-        assert repository.sweep(now=1e12).blobs == 1
+        repository.sweep(now=1e12)
+        assert all_keys(blobs) == ["swarmkeep-location"]
 
     def test_nothing_goes_that_a_version_with_a_damaged_manifest_may_need(
         self, repository: Repository, blobs: MemoryBlobStore, small: Path
@@ -745,15 +768,95 @@ class TestPages:
                 assert (tmp_path / "back/pages-1.img").read_bytes() == content
             assert set(pack_keys(blobs)) == needed_packs(repository, W)
 
-    def test_mostly_dead_packs_are_left_behind(self, repository: Repository, image: Path) -> None:
+    def test_mostly_dead_packs_are_left_at_once(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path, tmp_path: Path
+    ) -> None:
         repository.put(W, 1, image, {})
         self.change(image, *range(1900))
 
         second = repository.put(W, 2, image, {})
         third = repository.put(W, 3, image, {})
+        repository.delete(W, 1)
 
-        assert [pack.pages for pack in second.packs] == [2002, 1900]
-        assert [pack.pages for pack in third.packs] == [1900, 102]
+        assert [pack.pages for pack in second.packs] == [2002]
+        assert third.packs == second.packs
+        assert len(pack_keys(blobs)) == 1
+        repository.get(W, 2, tmp_path / "back")
+        assert (tmp_path / "back/pages-1.img").read_bytes() == (image / "pages-1.img").read_bytes()
+
+    @pytest.mark.parametrize("fault", list("XYEeF"))
+    def test_one_that_stops_while_it_leaves_a_pack_harms_nothing(self, tmp_path: Path, image: Path, fault: str) -> None:
+        (image / "pages-1.img").write_bytes(os.urandom(200 * 4096))
+        first = (image / "pages-1.img").read_bytes()
+        stopped = 0
+        for step in range(12):
+            blobs = MemoryBlobStore()
+            repository = Repository.open(blobs, create=True)
+            (image / "pages-1.img").write_bytes(first)
+            repository.put(W, 1, image, {})
+            self.change(image, *range(190))
+            second = (image / "pages-1.img").read_bytes()
+            faulty = Repository(FaultyBlobStore(blobs, "r" * step + fault), repository.location_id)
+            try:
+                assert [pack.pages for pack in faulty.put(W, 2, image, {}).packs] == [201]
+            except (Crashed, SwarmKeepError):
+                stopped += 1
+
+            for version in repository.versions(W):
+                repository.get(W, version, tmp_path / "back")
+                assert (tmp_path / "back/pages-1.img").read_bytes() == (first if version == 1 else second)
+            assert 1 in repository.versions(W)
+            repository.sweep(now=1e12)
+            assert set(pack_keys(blobs)) == needed_packs(repository, W)
+        assert stopped >= (3 if fault == "F" else 9)
+
+    def test_a_pack_of_which_enough_is_used_is_leant_on(self, repository: Repository, image: Path) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, *range(1700))
+
+        second = repository.put(W, 2, image, {})
+
+        assert [pack.pages for pack in second.packs] == [2002, 1700]
+
+    def test_a_page_that_a_version_has_many_times_keeps_no_pack_alive(
+        self, repository: Repository, tmp_path: Path
+    ) -> None:
+        source = tmp_path / "source"
+        source.mkdir()
+        pages = [number.to_bytes(4, "little") * 1024 for number in range(1, 101)]
+        (source / "file").write_bytes(b"".join(pages))
+        repository.put(W, 1, source, {})
+        (source / "file").write_bytes(pages[7] * 100)
+
+        second = repository.put(W, 2, source, {})
+
+        assert [pack.pages for pack in second.packs] == [1]
+        assert repository.verify(W, 2) == ()
+
+    @pytest.mark.parametrize("change", ["cut", "changed", "gone"])
+    def test_a_file_that_changes_before_it_is_read_again_fails_the_version(
+        self, repository: Repository, blobs: MemoryBlobStore, image: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        repository.put(W, 1, image, {})
+        self.change(image, *range(1900))
+        before = all_keys(blobs)
+        read = FolderReader.read
+
+        def read_and_change(reader: FolderReader) -> tuple[Entry, ...]:
+            entries = read(reader)
+            if change == "gone":
+                (image / "pages-1.img").unlink()
+            elif change == "changed":
+                self.change(image, 1950)
+            else:
+                (image / "pages-1.img").write_bytes(b"cut")
+            return entries
+
+        monkeypatch.setattr(FolderReader, "read", read_and_change)
+        with pytest.raises(HostError):
+            repository.put(W, 2, image, {})
+
+        assert all_keys(blobs) == before
 
     @pytest.mark.parametrize("damage", ["gone", "short", "hashes"])
     def test_a_pack_that_is_not_whole_is_not_built_on(
@@ -878,7 +981,7 @@ class TestLocation:
         for content, error in (
             (b"garbage", CorruptData),
             (b"", CorruptData),
-            (b"swarmkeep-location 2 " + b"00000000-0000-0000-0000-000000000000\n", NewerFormat),
+            (b"swarmkeep-location 3 " + b"00000000-0000-0000-0000-000000000000\n", NewerFormat),
         ):
             blobs.delete("swarmkeep-location")
             blobs.put("swarmkeep-location", [content])

@@ -1,0 +1,80 @@
+"""Whether versions of a workload may go now at all, and what the rules say meanwhile."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from swarmkeep.plan.pruning import Pruning, plan_pruning
+
+from ..objects import NOW, checkpoint, newest, policy, stamp, workload
+
+VERSIONS = [checkpoint(number, age_s=100 - number) for number in range(1, 6)]
+
+
+def pruning(*, node_lost: bool = False, stopped_too: bool = False, with_policy: bool = True, **status: Any) -> Pruning:
+    rules = {"keepLast": 3, "maxAge": "2m"}
+    return plan_pruning(
+        workload(newestVersion=newest(), **status),
+        policy(retention=rules) if with_policy else None,
+        VERSIONS,
+        NOW,
+        node_lost=node_lost,
+        stopped_too=stopped_too,
+    )
+
+
+def test_while_all_is_well_the_rules_are_followed() -> None:
+    plan = pruning()
+    assert plan.hindrance == ""
+    assert [item.version for item in plan.going] == [1, 2]
+    assert plan.wake_at == NOW - timedelta(seconds=97) + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("facts", "because"),
+    [
+        ({"with_policy": False}, "its policy redis does not exist or cannot be carried out"),
+        ({"node_lost": True}, "n1, which has the right to run it, is lost"),
+        (
+            {"failedRestores": {"7": 1, "5": 3}},
+            "it could not be restored from version 5, 7: an older one may be needed",
+        ),
+        ({"phase": "Restoring"}, "it is Restoring, not Running: one of them may be needed"),
+        ({"phase": "Held"}, "it is Held, not Running: one of them may be needed"),
+        ({"phase": "Stopped"}, "it is Stopped: its versions stay until somebody wants them gone"),
+    ],
+)
+def test_else_nothing_goes_and_it_says_why(facts: dict[str, Any], because: str) -> None:
+    plan = pruning(**facts)
+    assert plan.hindrance == because
+    assert plan.going == ()
+    assert plan.wake_at is None
+    assert bool(plan.retention.going) is facts.get("with_policy", True), "what the rules say can still be seen"
+
+
+@pytest.mark.parametrize(
+    ("facts", "goes"),
+    [
+        ({"phase": "Stopped"}, True),
+        ({"phase": "Stopped", "node_lost": True}, False),
+        ({"phase": "Stopped", "failedRestores": {"5": 1}}, False),
+        ({"phase": "Restoring"}, False),
+        ({"phase": "Lost"}, False),
+        ({"phase": "Stopped", "with_policy": False}, False),
+    ],
+)
+def test_somebody_may_want_a_stopped_one_pruned_too(facts: dict[str, Any], goes: bool) -> None:
+    assert bool(pruning(stopped_too=True, **facts).going) is goes
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [("NoVersion", "missed by a cold start"), ("NewService", "the last of an earlier service of this name")],
+)
+def test_the_version_that_a_fresh_start_left_behind_stays_and_says_why(reason: str, why: str) -> None:
+    start = {"how": "Fresh", "reason": reason, "taskID": "t1", "at": stamp(98.5)}
+    verdicts = pruning(lastStart=start).retention.verdicts
+    assert [(v.checkpoint.version, v.why) for v in verdicts][-2:] == [(2, "no rule keeps it"), (1, why)]
