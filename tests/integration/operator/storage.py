@@ -59,8 +59,12 @@ def agent(cluster: Cluster, node: str, work: Callable[[Client], Awaitable[None]]
     tls = cluster.pki.client_tls("agent", node)
 
     async def whole() -> None:
-        async with Client([cluster.server.url], tls, field_manager="swarmkeep-agent") as client:
-            await work(client)
+        try:
+            async with Client([cluster.server.url], tls, field_manager="swarmkeep-agent") as client:
+                await work(client)
+        finally:
+            # Connections with TLS are closed a moment after their client.
+            await asyncio.sleep(0.3)
 
     task = loop.create_task(whole())
     thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([task])))
@@ -71,6 +75,7 @@ def agent(cluster: Cluster, node: str, work: Callable[[Client], Awaitable[None]]
         loop.call_soon_threadsafe(task.cancel)
         thread.join(10)
         assert not thread.is_alive()
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
     assert task.cancelled(), "it ended by itself"
 
