@@ -1,0 +1,122 @@
+"""Wherever the agent dies while a task comes up, its successor brings it to the one end that is right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.model.kinds import WORKLOAD
+
+from ..objects import stamp, workload_object
+from .mortal import Api
+from .room import REDIS, Container, Life, Lives, Machine, claim_of, store_versions
+
+pytestmark = pytest.mark.usefixtures("fast")
+
+ShimIn = Callable[[Machine], None]
+
+
+def spec_hash(folder: Path) -> str:
+    return container_spec_hash(Container(folder / "example", "example").facts, 0)
+
+
+def room(folder: Path, shim_in: ShimIn, *versions: int, claim: str, **status: Any) -> Machine:
+    """Node n2, to which the task of redis.1 comes; n1 is gone."""
+    api = Api()
+    api.alive = {"n2"}
+    obj = workload_object(claim=claim, **status)
+    obj["status"]["claim"]["epoch"] = 3 if versions else 0
+    api.put(WORKLOAD, obj)
+    store_versions(folder, spec_hash(folder), *versions)
+    machine = Machine("n2", folder, api, folder / "location", holdLimit="20s")
+    shim_in(machine)
+    return machine
+
+
+async def assert_protected(life: Life, machine: Machine, container: Container) -> None:
+    """It runs once, the API knows it, it is fenced when it must be, and versions of it are taken."""
+    api = machine.api
+    await life.until("the workload to be reported", lambda: api.status(REDIS).get("container", {}).get("id") == "c1")
+    await life.until("the phase", lambda: api.status(REDIS)["phase"] == "Running")
+    assert len(container.came_up) == 1
+    assert container.running
+    assert claim_of(api)[0] == "n2"
+    machine.lease_age = timedelta(seconds=10)
+    await life.until("the freeze", lambda: container.frozen and life.record().phase == "Fenced")
+    machine.lease_age = timedelta(0)
+    await life.until("the thaw", lambda: not container.frozen and life.record().phase == "Running")
+    taken = await life.take_version()
+    await life.until("the version", lambda: api.status(REDIS).get("newestVersion", {}).get("number") == taken)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How a start went at which the agent died or not."""
+
+    steps: list[str]
+    """What the first agent did until the start was over, or until it died."""
+    end: tuple[str, str, str]
+    """What the API knows of the start, and how the process really came up."""
+
+
+async def rehearse(machine: Machine, dies_at: int) -> Rehearsal:
+    container = machine.container("c1")
+    async with Lives(machine, dies_at) as lives:
+        assert await machine.start(container) == ""
+        steps = list(lives.first.fate.steps)
+        life = await lives.survivor()
+        await assert_protected(life, machine, container)
+        start = machine.api.status(REDIS)["lastStart"]
+        return Rehearsal(steps, (start["how"], start["reason"], container.came_up[0]))
+
+
+SCENES: list[tuple[str, tuple[int, ...], str, dict[str, Any], tuple[str, str, str]]] = [
+    (
+        "node loss",
+        (1, 2),
+        "n1",
+        {"lastEnd": {"how": "Exited", "at": stamp(900)}},
+        ("Restored", "NodeLoss", "restored v2"),
+    ),
+    (
+        "reschedule",
+        (1, 2),
+        "",
+        {"lastEnd": {"how": "Stopped", "at": stamp(900)}},
+        ("Restored", "Reschedule", "restored v2"),
+    ),
+    ("completed", (1, 2), "", {"lastEnd": {"how": "Exited", "at": stamp(900)}}, ("Fresh", "Completed", "fresh")),
+    ("first start", (), "", {}, ("Fresh", "NoVersion", "fresh")),
+]
+
+
+@pytest.mark.parametrize(
+    ("versions", "claim", "status", "expected"), [scene[1:] for scene in SCENES], ids=[scene[0] for scene in SCENES]
+)
+async def test_wherever_the_agent_dies_the_task_comes_up_once_and_is_protected(
+    tmp_path: Path,
+    shim_in: ShimIn,
+    versions: tuple[int, ...],
+    claim: str,
+    status: dict[str, Any],
+    expected: tuple[str, str, str],
+) -> None:
+    async def end_of(dies_at: int) -> Rehearsal:
+        machine = room(tmp_path / str(dies_at), shim_in, *versions, claim=claim, **status)
+        return await rehearse(machine, dies_at)
+
+    undisturbed = await end_of(0)
+    assert undisturbed.end == expected
+    assert len(undisturbed.steps) > 12
+    deaths = list(range(1, len(undisturbed.steps) + 1))
+    while deaths:
+        batch, deaths = deaths[:8], deaths[8:]
+        for dies_at, found in zip(batch, await asyncio.gather(*map(end_of, batch)), strict=True):
+            assert found.end == expected, f"died at step {dies_at}: {found.steps}"
