@@ -25,7 +25,7 @@ from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
-from swarmkeep.model.wire import format_time, optional_time
+from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Phase, Workload, parse_workload
 from swarmkeep.plan.ends import blamed_version, end_status
 
@@ -161,13 +161,12 @@ class Observer:
     def _blame(self, tracked: Tracked, how: End, ended_at: datetime) -> None:
         """Counts an early death against the version that the task came from."""
         started = tracked.start or {}
-        newest_at = optional_time((tracked.newest or {}).get("takenAt"))
         version = blamed_version(
             started.get("version"),
             how,
             max(timedelta(0), ended_at - tracked.started_at),
             lost_pages=self._restores.lost_pages(tracked.container_id),
-            stored_since=newest_at is not None and newest_at > tracked.started_at,
+            stored_since=(tracked.newest or {}).get("number", 0) > tracked.number_before,
         )
         if version is not None:
             count = tracked.failed_restores.get(str(version), 0) + 1

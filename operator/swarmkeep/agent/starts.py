@@ -353,6 +353,7 @@ class Starts:
         attempt: dict[str, Any] | None = None,
     ) -> None:
         newest = next((item for item in candidates if item.usable), None)
+        highest = max((item.number for item in candidates), default=0)
         before = start.taken.before.newest if start.taken else None
         known = None
         if before is not None:
@@ -375,7 +376,8 @@ class Starts:
                 started_at=datetime.now(UTC),
                 epoch=start.taken.claim.epoch if start.taken else 0,
                 phase=Phase.RUNNING if status else Phase.RESTORING,
-                number=max((item.number for item in candidates), default=0),
+                number=highest,
+                number_before=highest,
                 newest=known,
                 start=status,
                 attempt=attempt,

@@ -31,6 +31,8 @@ class Tracked:
     phase: Phase = Phase.RUNNING
     number: int = 0
     """The highest version number that was given out; 0 when not known yet."""
+    number_before: int = 0
+    """The highest version number when it came up; those above are its own."""
     newest: dict[str, Any] | None = None
     """status.newestVersion of the workload."""
     last_try_at: datetime | None = None

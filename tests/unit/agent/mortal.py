@@ -41,6 +41,10 @@ class Fate:
         """It lives on after all."""
         self._dies_at = 0
 
+    def die_in(self, steps: int) -> None:
+        """It dies at that step from now on."""
+        self._dies_at = len(self.steps) + steps
+
     def step(self, what: str) -> None:
         if not self.dead.is_set():
             self.steps.append(what)

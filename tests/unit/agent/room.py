@@ -27,6 +27,7 @@ from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import Conversation, Handler, ShimServer
+from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
@@ -45,7 +46,7 @@ from swarmkeep.shim.settings import Settings
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
-from ..objects import policy_object
+from ..objects import policy_object, workload_object
 from .mortal import Api, Connection, Fate, MortalConversation, MortalJournal, MortalLocations
 
 REDIS = Ref("default", "redis.1")
@@ -110,7 +111,10 @@ class Machine:
         self.policy = policy_object(restore={"pages": "Eager", **restore})
         for each in (self.state, self.run):
             each.mkdir(parents=True)
-        # By an agent that was here long ago.
+        self.publish()
+
+    def publish(self) -> None:
+        """What an agent did that was here long ago: it told the shim of the policy."""
         SelectorsFile(self.state / "shim" / "selectors").publish([parse_policy(self.policy)])
 
     def container(self, id: str) -> Container:
@@ -245,6 +249,7 @@ class Life:
         self.scheduler = Scheduler(self.desired, self.freezes, restores, self.tracked, self.versions)
 
     async def __aenter__(self) -> Life:
+        self._build()
         self._main = asyncio.create_task(self._run())
         return self
 
@@ -261,7 +266,6 @@ class Life:
 
     async def _run(self) -> None:
         try:
-            self._build()
             handlers: dict[str, Handler] = {"create": self._create}
             async with ShimServer(self.machine.run / "shim.sock", handlers).listening(), asyncio.TaskGroup() as group:
                 for part in (self.observer, self.fencer, self.records, self.story):
@@ -278,7 +282,7 @@ class Life:
             if self.fate.dead.is_set():
                 talking.cancel()
                 await asyncio.gather(talking, return_exceptions=True)
-                raise asyncio.CancelledError
+                raise ConnectionResetError("the agent died")
             return talking.result()
         finally:
             dying.cancel()
@@ -384,18 +388,41 @@ class Dumper:
         return DumpResult(DumpStats(), 0.0)
 
 
-def store_versions(folder: Path, spec_hash: str, *numbers: int) -> Repository:
-    """Versions of redis.1 as an earlier node left them."""
-    (folder / "location").mkdir(parents=True, exist_ok=True)
-    repository = Repository.open(LocalBlobStore(folder / "location"), create=True)
-    for number in numbers:
+ShimIn = Callable[[Machine], None]
+
+
+def room(
+    folder: Path,
+    shim_in: ShimIn,
+    *versions: int,
+    claim: str,
+    fencing: str = "Strict",
+    attempts: int = 3,
+    holdLimit: str = "20s",
+    **status: Any,
+) -> Machine:
+    """Node n2, to which the task of redis.1 comes. The node that has the `claim` is lost unless it is said to live."""
+    api = Api()
+    api.alive = {"n2"}
+    obj = workload_object(claim=claim, **status)
+    obj["status"]["claim"]["epoch"] = 3 if versions else 0
+    api.put(WORKLOAD, obj)
+    location = folder / "location"
+    location.mkdir(parents=True)
+    repository = Repository.open(LocalBlobStore(location), create=True)
+    machine = Machine("n2", folder, api, location, attempts=attempts, holdLimit=holdLimit)
+    machine.policy["spec"]["fencing"] = fencing
+    machine.publish()
+    shim_in(machine)
+    spec_hash = container_spec_hash(Container(folder / "example", "example").facts, 0)
+    for number in versions:
         source = folder / f"v{number}"
         for name in ("image", "layer"):
             (source / name).mkdir(parents=True)
         (source / "image" / "pages").write_text(f"v{number}")
         facts = {"takenAt": _now(), "specHash": spec_hash, "serviceID": "svc1"}
         repository.put(str(REDIS), number, source, facts)
-    return repository
+    return machine
 
 
 class Lives:
@@ -436,8 +463,8 @@ class Lives:
 
 
 def claim_of(api: Api) -> tuple[str, int]:
-    claim = api.objects[WORKLOAD.plural, REDIS]["status"]["claim"]
-    return claim.get("node", ""), claim["epoch"]
+    claim = api.status(REDIS).get("claim", {})
+    return claim.get("node", ""), claim.get("epoch", 0)
 
 
 def _now() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,33 +10,10 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.agent.specifications import container_spec_hash
-from swarmkeep.model.kinds import WORKLOAD
-
-from ..objects import stamp, workload_object
-from .mortal import Api
-from .room import REDIS, Container, Life, Lives, Machine, claim_of, store_versions
+from ..objects import stamp
+from .room import REDIS, Container, Life, Lives, Machine, ShimIn, claim_of, room
 
 pytestmark = pytest.mark.usefixtures("fast")
-
-ShimIn = Callable[[Machine], None]
-
-
-def spec_hash(folder: Path) -> str:
-    return container_spec_hash(Container(folder / "example", "example").facts, 0)
-
-
-def room(folder: Path, shim_in: ShimIn, *versions: int, claim: str, **status: Any) -> Machine:
-    """Node n2, to which the task of redis.1 comes; n1 is gone."""
-    api = Api()
-    api.alive = {"n2"}
-    obj = workload_object(claim=claim, **status)
-    obj["status"]["claim"]["epoch"] = 3 if versions else 0
-    api.put(WORKLOAD, obj)
-    store_versions(folder, spec_hash(folder), *versions)
-    machine = Machine("n2", folder, api, folder / "location", holdLimit="20s")
-    shim_in(machine)
-    return machine
 
 
 async def assert_protected(life: Life, machine: Machine, container: Container) -> None:
