@@ -58,6 +58,7 @@ class Fencer:
         self._story = story
         self._seen: dict[tuple[str, int], Claim] = {}
         self._busy: set[str] = set()
+        self._silent_ticks = 0
 
     def saw(self, tracked: Tracked, claim: Claim) -> None:
         """Somebody has just read the container's workload and found this claim."""
@@ -69,6 +70,7 @@ class Fencer:
             while True:
                 if self._heartbeat.age >= self._fence_after:
                     # What was read before the silence says nothing about now.
+                    self._silent_ticks += 1
                     self._seen.clear()
                 for tracked in self._tracked:
                     if self._counts(tracked) and tracked.container_id not in self._busy:
@@ -136,8 +138,8 @@ class Fencer:
         self._story.fenced(tracked.ref, self._heartbeat.age.total_seconds())
 
     async def _verify(self, tracked: Tracked) -> None:
-        # An answer that comes when the lease may have run out again says nothing.
-        left = self._fence_after - self._heartbeat.age
+        # An answer to a question from before a silence says nothing; the limit has it asked anew in time.
+        left, silent_ticks = self._fence_after - self._heartbeat.age, self._silent_ticks
         try:
             async with asyncio.timeout(left.total_seconds()):
                 claim = (await self._claims.read(tracked.ref)).claim
@@ -146,7 +148,8 @@ class Fencer:
             claim = tracked.claim(self._node)
         except TimeoutError:
             return
-        self.saw(tracked, claim)
+        if silent_ticks == self._silent_ticks and self._heartbeat.age < self._fence_after:
+            self.saw(tracked, claim)
 
     async def _thaw(self, tracked: Tracked) -> None:
         facts = await self._containers.cached(tracked.container_id)

@@ -83,13 +83,14 @@ async def test_a_claim_that_is_read_slowly_keeps_no_other_workload_from_being_fr
 
 
 async def test_an_answer_that_comes_after_the_lease_has_run_out_lets_nothing_go(node: Node) -> None:
+    late = node.answer
     node.age = FENCE_AFTER - timedelta(seconds=0.1)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.05)
     node.age = FENCE_AFTER
-    node.answer.set_result(Claim("n2", 4))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.15)
     node.answer = asyncio.get_running_loop().create_future()
     node.age = timedelta(0)
+    late.set_result(Claim("n2", 4))
     await asyncio.sleep(0.1)
     assert node.frozen == {SLOW.name}, "it goes on only after its claim was read under the new lease"
     node.answer.set_result(Claim("n2", 4))

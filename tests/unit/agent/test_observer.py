@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.agent import observer
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.plan import ends
 from swarmkeep.shim import create as shim
@@ -218,3 +220,20 @@ def fresh_workload() -> dict[str, Any]:
     obj["metadata"]["uid"] = "another"
     obj["status"] = {"phase": "Pending"}
     return obj
+
+
+async def test_the_end_of_the_old_task_is_settled_while_the_next_one_already_waits(
+    tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = room(tmp_path, shim_in, 1, claim="n1", holdLimit="3s")
+    async with machine.life() as life:
+        await running(life, machine)
+        monkeypatch.setattr(observer, "INTERVAL_S", 60.0)
+        await asyncio.sleep(0.1)
+        machine.containers["c1"].end(1)
+        starting = asyncio.create_task(machine.start(machine.container("c2")))
+        await life.until("the question", lambda: life.tracked.coming_up.get(REDIS) == "c2")
+        assert life.record().end is None
+        machine.changed.set()
+        assert await starting == ""
+    assert machine.containers["c2"].came_up == ["restored v1"]
