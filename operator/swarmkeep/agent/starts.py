@@ -377,7 +377,7 @@ class Starts:
                 epoch=start.taken.claim.epoch if start.taken else 0,
                 phase=Phase.RUNNING if status else Phase.RESTORING,
                 number=highest,
-                number_before=max(highest, known["number"] if known else 0),
+                number_before=max(highest, before.number if before else 0),
                 newest=known,
                 start=status,
                 attempt=attempt,

@@ -47,7 +47,7 @@ from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
 from ..objects import policy_object, workload_object
-from .mortal import Api, Connection, Fate, MortalConversation, MortalJournal, MortalLocations
+from .mortal import Api, Connection, Died, Fate, MortalConversation, MortalJournal, MortalLocations
 
 REDIS = Ref("default", "redis.1")
 FENCE_AFTER = timedelta(seconds=3)
@@ -250,6 +250,7 @@ class Life:
 
     async def __aenter__(self) -> Life:
         self._build()
+        self._server = Server(self.machine.run / "shim.sock", {"create": self._create})
         self._main = asyncio.create_task(self._run())
         return self
 
@@ -259,6 +260,7 @@ class Life:
         assert self._main is not None
         self._main.cancel()
         (result,) = await asyncio.gather(self._main, return_exceptions=True)
+        await self._server.hang_up()
         await asyncio.gather(*self.fate.last_words - {asyncio.current_task()}, return_exceptions=True)
         for error in _leaves(result):
             if isinstance(error, Exception):
@@ -266,26 +268,14 @@ class Life:
 
     async def _run(self) -> None:
         try:
-            handlers: dict[str, Handler] = {"create": self._create}
-            async with ShimServer(self.machine.run / "shim.sock", handlers).listening(), asyncio.TaskGroup() as group:
+            async with self._server.listening(), asyncio.TaskGroup() as group:
                 for part in (self.observer, self.fencer, self.records, self.story):
                     group.create_task(part.run())
         finally:
             self.fate.dead.set()
 
     async def _create(self, conversation: Conversation) -> str:
-        """In a task of its own, as the server's; what is left of it when the agent dies ends with it."""
-        talking = asyncio.create_task(self.starts.converse(MortalConversation(conversation, self.fate)))
-        dying = asyncio.create_task(self.fate.dead.wait())
-        try:
-            await asyncio.wait({talking, dying}, return_when=asyncio.FIRST_COMPLETED)
-            if self.fate.dead.is_set():
-                talking.cancel()
-                await asyncio.gather(talking, return_exceptions=True)
-                raise ConnectionResetError("the agent died")
-            return talking.result()
-        finally:
-            dying.cancel()
+        return await self.starts.converse(MortalConversation(conversation, self.fate))
 
     async def until(self, what: str, done: Callable[[], Any], limit_s: float = 10.0) -> None:
         """Waits for something that the living agent has to bring about."""
@@ -312,6 +302,36 @@ class Life:
         tracked = self.tracked.get(REDIS)
         assert tracked is not None
         return tracked
+
+
+class Server(ShimServer):
+    """The real one, whose connections end with the life."""
+
+    def __init__(self, path: Path, handlers: dict[str, Handler]) -> None:
+        super().__init__(path, handlers)
+        self._open: set[asyncio.Task[Any]] = set()
+        self._dead = False
+
+    async def hang_up(self) -> None:
+        self._dead = True
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._dead:
+            # Accepted in the last moment.
+            writer.close()
+            return
+        self._open.add(task)
+        try:
+            await super()._serve(reader, writer)
+        except (Died, asyncio.CancelledError):
+            writer.close()
+        finally:
+            self._open.discard(task)
 
 
 class Heartbeat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("fast")
 async def assert_protected(life: Life, machine: Machine, container: Container) -> None:
     """It runs once, the API knows it, it is fenced when it must be, and versions of it are taken."""
     api = machine.api
-    await life.until("the workload to be reported", lambda: api.status(REDIS).get("container", {}).get("id") == "c1")
+    id = container.facts.id
+    await life.until("the workload to be reported", lambda: api.status(REDIS).get("container", {}).get("id") == id)
     await life.until("the phase", lambda: api.status(REDIS)["phase"] == "Running")
     assert len(container.came_up) == 1
     assert container.running
@@ -73,6 +75,16 @@ SCENES: list[tuple[str, tuple[int, ...], str, dict[str, Any], tuple[str, str, st
 ]
 
 
+async def at_each_step(
+    steps: int, end_of: Callable[[int], Awaitable[Rehearsal]], expected: tuple[str, str, str]
+) -> None:
+    """Rehearses a death at each of the steps, some at the same time, and compares the ends."""
+    for first in range(1, steps + 1, 8):
+        batch = range(first, min(first + 8, steps + 1))
+        for dies_at, found in zip(batch, await asyncio.gather(*map(end_of, batch)), strict=True):
+            assert found.end == expected, f"died at step {dies_at}: {found.steps}"
+
+
 @pytest.mark.parametrize(
     ("versions", "claim", "status", "expected"), [scene[1:] for scene in SCENES], ids=[scene[0] for scene in SCENES]
 )
@@ -91,8 +103,34 @@ async def test_wherever_the_agent_dies_the_task_comes_up_once_and_is_protected(
     undisturbed = await end_of(0)
     assert undisturbed.end == expected
     assert len(undisturbed.steps) > 12
-    deaths = list(range(1, len(undisturbed.steps) + 1))
-    while deaths:
-        batch, deaths = deaths[:8], deaths[8:]
-        for dies_at, found in zip(batch, await asyncio.gather(*map(end_of, batch)), strict=True):
-            assert found.end == expected, f"died at step {dies_at}: {found.steps}"
+    await at_each_step(len(undisturbed.steps), end_of, expected)
+
+
+async def test_when_no_agent_came_back_in_time_the_next_task_comes_up_as_the_refused_one_would_have(
+    tmp_path: Path, shim_in: ShimIn
+) -> None:
+    async def end_of(dies_at: int) -> Rehearsal:
+        folder = tmp_path / str(dies_at)
+        machine = room(
+            folder, shim_in, 1, 2, claim="n1", holdLimit="500ms", lastEnd={"how": "Exited", "at": stamp(900)}
+        )
+        container = machine.container("c1")
+        async with machine.life(dies_at) as life:
+            refusal = await machine.start(container)
+            steps = list(life.fate.steps)
+        machine.policy["spec"]["restore"]["holdLimit"] = "20s"
+        async with machine.life() as life:
+            if not container.running:
+                assert "must not start unasked" in refusal
+                container = machine.container("c2")
+                assert await machine.start(container) == ""
+            await assert_protected(life, machine, container)
+            start = machine.api.status(REDIS)["lastStart"]
+            came_up = [how for each in machine.containers.values() for how in each.came_up]
+            assert len(came_up) == 1
+            return Rehearsal(steps, (start["how"], start["reason"], came_up[0]))
+
+    expected = ("Restored", "NodeLoss", "restored v2")
+    undisturbed = await end_of(0)
+    assert undisturbed.end == expected
+    await at_each_step(len(undisturbed.steps), end_of, expected)
