@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.desired import Desired
@@ -49,6 +51,11 @@ from swarmkeep.store.repository import Repository
 from ..objects import policy_object, workload_object
 from .mortal import Api, Connection, Died, Fate, MortalConversation, MortalJournal, MortalLocations
 
+IN_THE_ROOM = [
+    pytest.mark.usefixtures("fast"),
+    # asyncio leaves a connection open that it accepts in the very moment in which the server closes; a death ends it.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 REDIS = Ref("default", "redis.1")
 FENCE_AFTER = timedelta(seconds=3)
 NEVER = "0001-01-01T00:00:00Z"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ..objects import stamp
-from .room import REDIS, Container, Life, Lives, Machine, ShimIn, claim_of, room
+from .room import IN_THE_ROOM, REDIS, Container, Life, Lives, Machine, ShimIn, claim_of, room
 
-pytestmark = pytest.mark.usefixtures("fast")
+pytestmark = IN_THE_ROOM
 
 
 async def assert_protected(life: Life, machine: Machine, container: Container) -> None:

@@ -19,9 +19,9 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.workload import Claim, Phase
 from swarmkeep.obs import agent_metrics as metrics
 
-from .room import FENCE_AFTER, REDIS, Life, ShimIn, room
+from .room import FENCE_AFTER, IN_THE_ROOM, REDIS, Life, ShimIn, room
 
-pytestmark = pytest.mark.usefixtures("fast")
+pytestmark = IN_THE_ROOM
 
 SLOW = Ref("default", "slow.1")
 

@@ -18,9 +18,9 @@ from swarmkeep.shim.arguments import parse_call
 from swarmkeep.shim.settings import Settings
 
 from ..objects import stamp, workload_object
-from .room import REDIS, Life, Machine, ShimIn, claim_of, room
+from .room import IN_THE_ROOM, REDIS, Life, Machine, ShimIn, claim_of, room
 
-pytestmark = pytest.mark.usefixtures("fast")
+pytestmark = IN_THE_ROOM
 
 
 def note(machine: Machine, id: str, reason: str = "AgentAway") -> None:
