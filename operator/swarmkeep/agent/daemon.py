@@ -27,6 +27,7 @@ from swarmkeep.agent.node_report import NodeReport
 from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.rewrapper import Rewrapper
+from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.dump import Dumper
 from swarmkeep.agent.runtime.features import read_features
@@ -40,6 +41,7 @@ from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.sweeper import Sweeper
 from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
@@ -128,7 +130,12 @@ async def _run(config: Config) -> int:
     )
     stops = Stops(containers, desired, freezes, versions, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
-    observer = Observer(node, boot_id, client, images, containers, desired, claims, freezes, fencer, starts, tracked)
+    unseen = UnseenStarts(
+        node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
+    )
+    observer = Observer(
+        node, boot_id, client, images, containers, desired, claims, freezes, fencer, unseen, restores, tracked
+    )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked)
     report = NodeReport(node, client, features, locations, tracked)

@@ -215,6 +215,7 @@ class VersionTaker:
                 "storedBytes": stored,
             }
             tracked.failure = None
+            tracked.failed_restores = {}
             if staged.reason is Reason.FINAL:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
