@@ -121,7 +121,7 @@ async def _run(config: Config) -> int:
         settings.fence_after,
         story,
     )
-    stops = Stops(containers, desired, freezes, versions, tracked, story)
+    stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
     observer = Observer(node, boot_id, client, images, containers, desired, claims, freezes, fencer, starts, tracked)
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
@@ -129,6 +129,7 @@ async def _run(config: Config) -> int:
     report = NodeReport(node, client, features, locations, tracked)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
+    finals = stops.resume(boot_id)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -152,7 +153,7 @@ async def _run(config: Config) -> int:
                     Rewrapper(locations).run(),
                 )
             ]
-            for staged in versions.clear_staging():
+            for staged in finals:
                 tasks.append(group.create_task(stops.store_final(staged)))
             await stopped.wait()
             for task in tasks:
