@@ -33,7 +33,9 @@ async def live(current: dict[str, Node], node: Node, boot_id: str = BOOT, **more
     return agent
 
 
-async def stop_with_deaths(current: dict[str, Node], node: Node, seconds: float | None = None) -> list[tuple[str, Node]]:
+async def stop_with_deaths(
+    current: dict[str, Node], node: Node, seconds: float | None = None
+) -> list[tuple[str, Node]]:
     """Stops the container in a first life; returns what was left at each of its steps."""
     deaths: list[tuple[str, Node]] = []
     node.deaths = deaths
