@@ -16,7 +16,7 @@ from swarmkeep.agent.staged import Progress, Staged
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.versions import VersionTaker
-from swarmkeep.errors import Conflict, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.errors import Conflict, NotFound, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
@@ -103,8 +103,7 @@ class Stops:
                 if found is None or await self._is_useless(found):
                     break
                 staged = found
-                await self._versions.store(staged)
-                self._story.final_version(staged.workload, staged.number)
+                await self._store(staged)
                 break
             except Exception as error:
                 # Also what nobody has thought of: the claim would never go back, and the next task never start.
@@ -122,9 +121,6 @@ class Stops:
                         "FinalVersionWaits",
                         f"final version {staged.number} waits on this node's disk for storage: {error}",
                     )
-                if isinstance(error, NotFound) and not staged.folder.exists():
-                    self._give_up(staged, f"somebody removed {staged.folder}")
-                    break
                 staged = await self._prepare_to_wait(staged, error)
             await asyncio.sleep(backoff(failures, STORE_RETRY).total_seconds())
         tracked = self._tracked.get(staged.workload)
@@ -132,10 +128,20 @@ class Stops:
             tracked.finalizing = False
             self._tracked.save(tracked)
 
+    async def _store(self, staged: Staged) -> None:
+        try:
+            await self._versions.store(staged)
+        except NotFound:
+            if staged.folder.exists():
+                raise
+            self._give_up(staged, f"somebody removed {staged.folder}")
+        else:
+            self._story.final_version(staged.workload, staged.number)
+
     async def _is_useless(self, staged: Staged) -> bool:
         try:
             claim = (await self._claims.read(staged.workload)).claim
-        except (NotFound, Unavailable):
+        except SwarmKeepError:
             # It may be needed, and harms nobody: only an agent that reaches the API can start anything from it.
             return False
         if claim.epoch <= staged.epoch:
