@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from swarmkeep.agent.runtime.dump import ENDED, DumpRequest, DumpResult
-from swarmkeep.errors import HostError
+from swarmkeep.agent.starts import Refused, Starts
+from swarmkeep.errors import HostError, NotFound
 from swarmkeep.store.repository import Repository
 
 from ..objects import policy
@@ -339,6 +342,34 @@ async def test_a_stop_that_is_called_off_in_the_middle_of_the_dump_leaves_the_cl
     tracked = agent.tracked.get(REF)
     assert tracked is not None
     assert not tracked.finalizing
+
+
+@pytest.mark.parametrize("container_id", ["c1", "c2"])
+async def test_no_task_starts_before_the_final_version_of_the_one_before_is_stored(
+    current: dict[str, Node], tmp_path: Path, container_id: str
+) -> None:
+    """Neither the same container started anew, nor another when Docker has removed the old one already."""
+    node = Node.with_container(tmp_path / "node")
+    node.storage(there=False)
+    agent = await live(current, node, asked_to_stop=True, seconds=0.3)
+    starts: Any = Starts.__new__(Starts)
+    starts._tracked, starts._containers = agent.tracked, SimpleNamespace(cached=removed)
+    start: Any = SimpleNamespace(
+        ref=REF,
+        facts=SimpleNamespace(id=container_id),
+        conversation=SimpleNamespace(),
+        policy=policy(),
+        deadline=datetime.now(UTC) + timedelta(seconds=0.3),
+    )
+    with pytest.raises(Refused, match=r"for the final version of default/redis\.1 to be stored"):
+        await starts._await_old_copy(start)
+    node.storage(there=True)
+    starts._tracked = (await live(current, node)).tracked
+    await starts._await_old_copy(start)
+
+
+async def removed(container_id: str) -> None:
+    raise NotFound(f"Docker does not know {container_id}")
 
 
 def put_another(node: Node, number: int) -> None:
