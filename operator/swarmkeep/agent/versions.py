@@ -209,8 +209,9 @@ class VersionTaker:
                 raise
 
         stored = await self._locations.call(staged.location, put, STORE_LIMIT_S)
-        # First of all: on a full disk what follows can be written only now.
-        staged.drop_data()
+        if staged.reason is Reason.FINAL:
+            # On a full disk the rest can be written only now; its own record still says that all this is to be done.
+            staged.drop_data()
         self._record(
             staged.checkpoint,
             staged.workload,
@@ -238,7 +239,7 @@ class VersionTaker:
             if staged.reason is Reason.FINAL:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
-        staged.forget()
+        staged.discard()
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
             metrics.VERSION_BYTES.labels(kind).inc(count)
