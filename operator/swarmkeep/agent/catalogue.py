@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -20,6 +21,18 @@ from swarmkeep.store.repository import Repository
 log = structlog.get_logger(__name__)
 
 LIST_LIMIT_S = 10.0
+TURN_LIMIT_S = 3.0
+"""How long a location may take when there is another one to turn to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the locations have of a workload."""
+
+    candidates: list[Candidate]
+    """Newest first."""
+    silent: tuple[str, ...]
+    """Locations that did not answer: they may have newer ones."""
 
 
 class Catalogue:
@@ -29,26 +42,45 @@ class Catalogue:
         self._client = client
         self._locations = locations
 
-    async def candidates(self, location: str, workload: Ref) -> list[Candidate]:
+    async def look(self, locations: Sequence[str], workload: Ref, newest: int = 0) -> Found:
         """Every version whose manifest is in storage, newest first.
 
-        A version whose record has not reached the API yet counts as well: its node may be dead. One that is being
-        deleted does not. Raises Unavailable when the storage does not answer, and WrongKey when this node does not have
-        the key of the newest: with it the workload has to wait, where an older one will do for one that is damaged.
-        When only the API does not answer, nothing is vetoed, since a version that is really deleted has no manifest.
+        The locations are asked in their order, and no more of them than needed to find a good version of at least the
+        number `newest`. A version whose record has not reached the API yet counts as well: its node may be dead. One
+        that is being deleted does not. Raises Unavailable when no location answers, or none of those that answer has a
+        version: the others may have. A location of whose newest version this node does not have the key counts as
+        silent: the workload has to wait for it, where an older one will do for one that is damaged. When only the API
+        does not answer nothing is vetoed, since a version that is really deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[Candidate]:
             numbers = repository.versions(str(workload))
             return [_candidate(repository, workload, number, number == numbers[-1]) for number in numbers]
 
-        found = await self._locations.call(location, read, LIST_LIMIT_S)
-        vetoed = await self._vetoed(workload) if found else frozenset()
-        return sorted(
-            (replace(item, usable=item.usable and item.number not in vetoed) for item in found),
-            key=lambda item: item.number,
-            reverse=True,
-        )
+        merged: dict[int, Candidate] = {}
+        silent: list[str] = []
+        problem: Unavailable | None = None
+        vetoed: frozenset[int] | None = None
+        for name in locations:
+            limit_s = LIST_LIMIT_S if name == locations[-1] else TURN_LIMIT_S
+            try:
+                found = await self._locations.call(name, read, limit_s)
+            except Unavailable as error:
+                problem = error
+                silent.append(name)
+                continue
+            if found and vetoed is None:
+                vetoed = await self._vetoed(workload)
+            for item in found:
+                known = merged.get(item.number)
+                if known is None or not known.usable:
+                    merged[item.number] = replace(item, usable=item.usable and item.number not in (vetoed or ()))
+            if any(item.usable and item.number >= newest for item in merged.values()):
+                break
+        if problem is not None and not merged:
+            raise problem
+        candidates = sorted(merged.values(), key=lambda item: item.number, reverse=True)
+        return Found(candidates, tuple(silent))
 
     async def _vetoed(self, workload: Ref) -> frozenset[int]:
         try:

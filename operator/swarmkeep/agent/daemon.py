@@ -15,6 +15,9 @@ import structlog
 from swarmkeep.agent.assignments import Assignments
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.copier import Copier
+from swarmkeep.agent.copies import Copies
+from swarmkeep.agent.copy_reports import CopyReports
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
@@ -96,6 +99,14 @@ async def _run(config: Config) -> int:
     story = Story(EventRecorder(client, "swarmkeep-agent", node), claims, node)
     heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
     catalogue = Catalogue(client, locations)
+    copier = Copier(
+        desired,
+        locations,
+        tracked,
+        Journal(settings.state_dir / "replicated"),
+        Copies(locations, Journal(settings.state_dir / "copies"), settings.state_dir / "copying"),
+        CopyReports(client, node),
+    )
     versions = VersionTaker(
         node,
         features.host,
@@ -106,6 +117,7 @@ async def _run(config: Config) -> int:
         locations,
         tracked,
         records,
+        copier,
     )
     starts = Starts(
         node,
@@ -155,6 +167,7 @@ async def _run(config: Config) -> int:
                     scheduler.run(),
                     assignments.run(),
                     report.run(),
+                    copier.run(),
                     Sweeper(locations).run(),
                     Rewrapper(locations).run(),
                 )

@@ -24,6 +24,8 @@ class Staged:
     workload: Ref
     policy: str
     location: str
+    further: tuple[str, ...]
+    """Locations that it is copied to afterwards."""
     reason: Reason
     number: int
     checkpoint: str
@@ -45,6 +47,7 @@ class Staged:
             "workload": str(self.workload),
             "policy": self.policy,
             "location": self.location,
+            "further": list(self.further),
             "reason": str(self.reason),
             "number": self.number,
             "checkpoint": self.checkpoint,
@@ -72,6 +75,7 @@ def find_staged(staging: Path) -> list[Staged]:
                 workload=Ref.parse(raw["workload"]),
                 policy=raw["policy"],
                 location=raw["location"],
+                further=tuple(raw.get("further", ())),
                 reason=Reason(raw["reason"]),
                 number=raw["number"],
                 checkpoint=raw["checkpoint"],

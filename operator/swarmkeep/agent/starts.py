@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from swarmkeep.agent.catalogue import Catalogue
+from swarmkeep.agent.catalogue import TURN_LIMIT_S, Catalogue
 from swarmkeep.agent.claims import Claims, Taken
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.heartbeat import Heartbeat
@@ -39,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 FETCH_LIMIT_S = 600.0
 """The longest that reading a version from storage may take."""
+OLDER_AFTER = timedelta(seconds=10)
+"""How long a location that does not answer is waited for before an older version from another one is taken."""
 POLL_S = 0.2
 POLICIES_LIMIT_S = 30.0
 
@@ -198,9 +200,7 @@ class Starts:
             try:
                 got = await self._claims.take(start.ref, Phase.RESTORING, seen)
             except NotFound:
-                if not await self._locations.call(
-                    start.policy.location, lambda repository: repository.versions(str(start.ref)), 10.0
-                ):
+                if not (await self._catalogue.look(start.policy.locations, start.ref)).candidates:
                     return None
                 await self._wait(start, f"the operator to make the workload {start.ref}", POLL_S)
                 continue
@@ -245,17 +245,27 @@ class Starts:
         return SeenEnd(old.epoch, end) if end else None
 
     async def _candidates(self, start: _Start) -> list[Candidate]:
+        """The versions; waits for a location that does not answer while only it can have the newest one."""
+        newest = start.taken.before.newest if start.taken else None
+        number = newest.number if newest else 0
+        until = min(start.deadline, datetime.now(UTC) + OLDER_AFTER)
         while True:
             try:
-                return await self._catalogue.candidates(start.policy.location, start.ref)
+                found = await self._catalogue.look(start.policy.locations, start.ref, number)
             except Unavailable as error:
                 await self._wait(start, str(error), 0.5)
+                continue
+            best = max((item.number for item in found.candidates if item.usable), default=0)
+            if best >= number or not found.silent or datetime.now(UTC) >= until:
+                return found.candidates
+            start.conversation.waiting_for = f"version {number} of {start.ref} from {found.silent[0]}"
+            await asyncio.sleep(0.5)
 
     async def _prefetch(self, start: _Start) -> None:
         """Reads the newest version from storage while the claim is still waited for."""
         try:
-            candidates = await self._catalogue.candidates(start.policy.location, start.ref)
-            newest = next((item for item in candidates if item.usable), None)
+            found = await self._catalogue.look(start.policy.locations, start.ref)
+            newest = next((item for item in found.candidates if item.usable), None)
             if newest is not None:
                 await self._fetch(start, newest.number)
         except SwarmKeepError as error:
@@ -272,7 +282,26 @@ class Starts:
             # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
             repository.get(str(start.ref), version, target, durable=False)
 
-        await self._locations.call(start.policy.location, get, FETCH_LIMIT_S)
+        for name in start.policy.locations:
+            try:
+                if name != start.policy.locations[-1]:
+                    # One that hangs shows that here, while there is another one to turn to.
+                    await self._locations.call(
+                        name, lambda repository: repository.manifest(str(start.ref), version), TURN_LIMIT_S
+                    )
+                await self._locations.call(name, get, FETCH_LIMIT_S)
+            except (Unavailable, DataError, NotFound) as error:
+                if name == start.policy.locations[-1]:
+                    raise
+                log.warning(
+                    "cannot read a version, turning to the next location",
+                    workload=str(start.ref),
+                    version=version,
+                    location=name,
+                    error=str(error),
+                )
+            else:
+                break
         return target
 
     async def _try_restore(
@@ -289,7 +318,7 @@ class Starts:
             rootfs = _rootfs(Path(str(start.conversation.question["bundle"])))
             start.layer_applied = any((image / "layer").iterdir())
             await asyncio.to_thread(layer.apply, image / "layer", rootfs)
-        except (DataError, HostError, OSError) as error:
+        except (DataError, HostError, NotFound, OSError) as error:
             metrics.RESTORES.labels(decision.reason, "failed").inc()
             return str(error)
         work = self._run_dir / "restore" / start.facts.id

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
@@ -35,6 +36,12 @@ STORE_LIMIT_S = 600.0
 """The longest that writing one version to storage may take."""
 
 
+NUMBER_LIMIT_S = 10.0
+"""The longest that asking the first location for the newest number may take."""
+FURTHER_LIMIT_S = 2.0
+"""For the other locations: one that is slow or gone must not delay a version."""
+
+
 class NotRunning(DumpFailed):
     """The container ended before a version of it could be taken."""
 
@@ -55,6 +62,7 @@ class VersionTaker:
         locations: Locations,
         tracked: TrackedContainers,
         records: Records,
+        copier: Copier,
     ) -> None:
         self._node = node
         self._host = host
@@ -65,6 +73,7 @@ class VersionTaker:
         self._locations = locations
         self._tracked = tracked
         self._records = records
+        self._copier = copier
         self._dumping = asyncio.Lock()
 
     async def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
@@ -134,6 +143,7 @@ class VersionTaker:
             workload=tracked.ref,
             policy=policy.ref.name,
             location=policy.location,
+            further=policy.locations[1:],
             reason=reason,
             number=number,
             checkpoint=checkpoint or checkpoint_name(tracked.ref.name, number),
@@ -177,6 +187,8 @@ class VersionTaker:
                 raise
 
         stored = await self._locations.call(staged.location, put, STORE_LIMIT_S)
+        stored_at = format_time(datetime.now(UTC))
+        first = {"name": staged.location, "state": "Stored", "storedAt": stored_at, "bytes": stored}
         self._record(
             staged.checkpoint,
             staged.workload,
@@ -185,8 +197,9 @@ class VersionTaker:
             staged.status
             | {
                 "phase": "Stored",
-                "storedAt": format_time(datetime.now(UTC)),
+                "storedAt": stored_at,
                 "bytes": {**staged.bytes, "stored": stored},
+                "locations": [first, *({"name": name, "state": "Pending"} for name in staged.further)],
             },
         )
         tracked = self._tracked.get(staged.workload)
@@ -206,6 +219,7 @@ class VersionTaker:
             self._tracked.save(tracked)
         staged.forget()
         shutil.rmtree(staged.folder, ignore_errors=True)
+        self._copier.stored(staged.workload, (staged.location, *staged.further))
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
             metrics.VERSION_BYTES.labels(kind).inc(count)
@@ -287,13 +301,22 @@ class VersionTaker:
 
     async def _next_number(self, tracked: Tracked, policy: Policy) -> int:
         if tracked.number == 0:
-            known = await self._locations.call(
-                policy.location, lambda repository: repository.versions(str(tracked.ref)), 10.0
+            found = await asyncio.gather(
+                self._highest_number(policy.location, tracked.ref, NUMBER_LIMIT_S),
+                *(self._highest_number(name, tracked.ref, FURTHER_LIMIT_S) for name in policy.locations[1:]),
+                return_exceptions=True,
             )
-            tracked.number = max(known, default=0)
+            if isinstance(found[0], BaseException):
+                raise found[0]
+            # A first location that was replaced starts anew; numbers must not, as long as another has old versions.
+            tracked.number = max(number for number in found if isinstance(number, int))
         tracked.number += 1
         self._tracked.save(tracked)
         return tracked.number
+
+    async def _highest_number(self, location: str, workload: Ref, limit_s: float) -> int:
+        known = await self._locations.call(location, lambda repository: repository.versions(str(workload)), limit_s)
+        return max(known, default=0)
 
     def _record(self, name: str, workload: Ref, policy: str, reason: Reason, status: dict[str, Any]) -> None:
         self._records.add(

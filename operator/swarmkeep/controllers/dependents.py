@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from swarmkeep.controllers.cache import Obj
+from swarmkeep.controllers.cache import Obj, held
 from swarmkeep.controllers.queue import Key, KeyedQueue
 from swarmkeep.controllers.world import World
 from swarmkeep.model.checkpoint import CheckpointPhase
@@ -22,7 +22,7 @@ SOON_S = 0.2
 POLICY_S = 1.0
 TOTALS_S = 5.0
 
-_SETTLED = (CheckpointPhase.STORED, CheckpointPhase.FAILED)
+_SETTLED = (CheckpointPhase.STORED, CheckpointPhase.REPLICATED, CheckpointPhase.FAILED)
 
 Wish = tuple[Kind, Ref, float]
 
@@ -86,12 +86,14 @@ class Dependents:
         if new is not None and _is_pinned(old) and not _is_pinned(new):
             # It may go now, though nothing else has happened.
             yield WORKLOAD, Ref(ref.namespace, section(new, "spec")["workload"]), SOON_S
+        before, after = (set(held(obj)) if obj is not None else set() for obj in (old, new))
+        for location, _ in before ^ after:
+            yield LOCATION, Ref("", location), TOTALS_S
         if _phase(old) == _phase(new):
             return
         for obj in (old, new):
             if obj is not None and _phase(obj) in _SETTLED:
                 yield WORKLOAD, Ref(ref.namespace, section(obj, "spec")["workload"]), SOON_S
-                yield LOCATION, Ref("", section(obj, "status").get("location", "")), TOTALS_S
 
     def _of_policy(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         self._world.policies_changed()

@@ -18,7 +18,7 @@ from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
 from swarmkeep.model.wire import optional_time, section
-from swarmkeep.model.workload import Phase, Workload, parse_workload
+from swarmkeep.model.workload import Phase, Workload, parse_replicas, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView, Worker
 from swarmkeep.plan.location_status import LocationView, Report, where_of
@@ -73,7 +73,6 @@ class World:
             for service in self.swarm.services.values():
                 if service.id not in self.swarm.tasks and matches(policy.selector, service):
                     raise NotYet(f"the tasks of service {service.name} are not known yet")
-        location = self.cache.get(LOCATION, Ref("", policy.location)) if policy else None
         return PolicyView(
             ref=ref,
             generation=_generation(obj),
@@ -84,10 +83,10 @@ class World:
             swarm_problem=self.swarm_problem,
             known=_Specs(self.cache),
             members=tuple(
-                Member(parse_workload(item), _conditions(item), _failure(item))
+                Member(parse_workload(item), _conditions(item), _failure(item), parse_replicas(item))
                 for item in self.cache.workloads_of_policy(ref)
             ),
-            location=None if location is None else _conditions(location),
+            locations={name: self._location_conditions(name) for name in policy.locations} if policy else {},
         )
 
     def workload_view(self, ref: Ref) -> WorkloadView:
@@ -134,7 +133,9 @@ class World:
             and LABEL_NODE in section(obj, "metadata", "labels"),
             workload=parse_workload(workload) if workload is not None else None,
             workers=self.workers(),
-            location_known=self.cache.get(LOCATION, Ref("", checkpoint.location)) is not None,
+            locations_known=frozenset(
+                name for name in checkpoint.copies if self.cache.get(LOCATION, Ref("", name)) is not None
+            ),
         )
 
     def node_view(self, ref: Ref) -> NodeView:
@@ -195,6 +196,10 @@ class World:
             ids = {ref.name: section(obj, "status").get("swarmNodeID") for ref, obj in nodes.items()}
             self._node_names = {node_id: name for name, node_id in ids.items() if node_id}
         return self._workers
+
+    def _location_conditions(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
+        obj = self.cache.get(LOCATION, Ref("", name))
+        return None if obj is None else _conditions(obj)
 
     def _policy(self, ref: Ref) -> Policy | str:
         """The policy, or what is wrong with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,8 +20,19 @@ class CheckpointPhase(StrEnum):
     DUMPING = "Dumping"
     STORING = "Storing"
     STORED = "Stored"
+    """The first location has every byte that it needs."""
+    REPLICATED = "Replicated"
+    """All locations have."""
     FAILED = "Failed"
     DELETING = "Deleting"
+
+
+class CopyState(StrEnum):
+    """What one location has of a version."""
+
+    STORED = "Stored"
+    PENDING = "Pending"
+    FAILED = "Failed"
 
 
 class Reason(StrEnum):
@@ -52,9 +64,29 @@ class Checkpoint:
     version: int | None
     node: str
     location: str
+    """The location that it was first written to; empty when there is no data."""
+    copies: Mapping[str, CopyState]
+    """What each location has of it, by name; that first one too."""
     taken_at: datetime | None
     spec_hash: str
     stored_bytes: int
+
+    @property
+    def finished(self) -> bool:
+        """Whether it can be restored, as far as its phase tells."""
+        return self.phase in (CheckpointPhase.STORED, CheckpointPhase.REPLICATED)
+
+    @property
+    def data_in(self) -> tuple[str, ...]:
+        """The locations that are known to have it: these must let go of it before the object may go."""
+        return tuple(name for name, state in self.copies.items() if state is CopyState.STORED)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a location still lacks it."""
+        return self.phase is CheckpointPhase.STORED and any(
+            state is not CopyState.STORED for state in self.copies.values()
+        )
 
 
 def parse_checkpoint(obj: Object) -> Checkpoint:
@@ -73,7 +105,15 @@ def parse_checkpoint(obj: Object) -> Checkpoint:
         version=status.get("version"),
         node=status.get("node", ""),
         location=status.get("location", ""),
+        copies=_copies(status),
         taken_at=optional_time(status.get("takenAt")),
         spec_hash=status.get("specHash", ""),
         stored_bytes=section(status, "bytes").get("stored", 0),
     )
+
+
+def _copies(status: Object) -> Mapping[str, CopyState]:
+    listed = {item["name"]: CopyState(item["state"]) for item in status.get("locations") or ()}
+    location = status.get("location")
+    # Versions of before there could be several locations name only the one.
+    return {location: CopyState.STORED, **listed} if location else listed

@@ -57,6 +57,18 @@ class NewestVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """How far one further location is, as the node that runs the workload tells it."""
+
+    location: str
+    version: int | None
+    """Number of the newest version there; None when there is none."""
+    taken_at: datetime | None
+    message: str
+    """Why copying fails; empty while it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """How a task came up."""
 
@@ -132,6 +144,14 @@ def parse_workload(obj: Object) -> Workload:
         consecutive_failures=section(status, "lastFailure").get("consecutive", 0),
         failed_restores={int(number): count for number, count in section(status, "failedRestores").items()},
         swarm=_swarm(section(status, "swarm")),
+    )
+
+
+def parse_replicas(obj: Object) -> tuple[Replica, ...]:
+    """How far each further location is."""
+    return tuple(
+        Replica(raw["location"], raw.get("version"), optional_time(raw.get("takenAt")), raw.get("message") or "")
+        for raw in section(obj, "status").get("replicas") or ()
     )
 
 

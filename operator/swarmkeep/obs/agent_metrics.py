@@ -40,6 +40,18 @@ NEWEST_VERSION_TIMESTAMP = Gauge(
     ["namespace", "workload"],
     registry=REGISTRY,
 )
+COPIES = Counter(
+    "swarmkeep_copies_total",
+    "Versions copied to further locations, by location and result.",
+    ["location", "result"],
+    registry=REGISTRY,
+)
+REPLICA_TIMESTAMP = Gauge(
+    "swarmkeep_replica_timestamp_seconds",
+    "The instant that the newest version of a workload in a further location holds; 0 while it has none.",
+    ["namespace", "workload", "location"],
+    registry=REGISTRY,
+)
 LEASE_AGE_SECONDS = Gauge(
     "swarmkeep_lease_age_seconds", "Time since the node's lease was last renewed.", registry=REGISTRY
 )

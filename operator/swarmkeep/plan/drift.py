@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Task
 from swarmkeep.model.workload import Phase, Workload
@@ -64,7 +64,7 @@ def _newest_before(moment: datetime, checkpoints: Sequence[Checkpoint]) -> Check
     good = [
         item
         for item in checkpoints
-        if item.phase is CheckpointPhase.STORED
+        if item.finished
         and not item.deleting
         and item.version is not None
         and item.taken_at is not None

@@ -99,7 +99,7 @@ def plan_retention(
 
 def is_good(item: Checkpoint) -> bool:
     """Whether it is a version that can be restored, as far as the API knows."""
-    return item.phase is CheckpointPhase.STORED and not item.deleting and item.version is not None
+    return item.finished and not item.deleting and item.version is not None
 
 
 def _judge(item: Checkpoint, always: Sequence[str], rule_names: Sequence[str]) -> tuple[Fate, str]:

@@ -151,6 +151,16 @@ def test_events_are_told_oldest_first_with_their_counts() -> None:
         ("CheckpointPolicy", {"oldestVersionAt": "2026-01-31T11:59:50Z"}, "a lost node would cost at most 10s"),
         ("Checkpoint", {"bytes": {"memory": 1 << 20}, "phase": "Stored"}, "1.00 MiB memory"),
         (
+            "Checkpoint",
+            {"locations": [{"name": "far", "state": "Failed", "message": "damaged"}]},
+            "In far:       Failed: damaged",
+        ),
+        (
+            "Workload",
+            {"replicas": [{"location": "far", "version": 4, "message": "no answer"}]},
+            "version 4: no answer",
+        ),
+        (
             "Node",
             {"conditions": [{"type": "Ready", "status": "False", "reason": "Silent", "message": "for 15s"}]},
             "no, Silent: for 15s",

@@ -1,0 +1,30 @@
+"""Whether this node's disk has room for another version, asked before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from swarmkeep.errors import StorageFull
+from swarmkeep.model.quantity import format_bytes
+
+RESERVED_SHARE = 0.1
+"""Of the disk: whatever else runs on the node needs room too."""
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written below `folder`, which need not exist yet. Raises OSError."""
+    while not folder.exists():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return max(0, found.f_bavail * found.f_frsize - int(found.f_blocks * found.f_frsize * RESERVED_SHARE))
+
+
+def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
+    """Raises StorageFull when so much does not fit below `folder`."""
+    free = free_bytes(folder)
+    if needed_bytes > free:
+        raise StorageFull(
+            f"no room in {folder} for {purpose}: it needs {format_bytes(needed_bytes)}, {format_bytes(free)} may be "
+            f"used ({RESERVED_SHARE:.0%} of the disk stay free); free some or enlarge it"
+        )
