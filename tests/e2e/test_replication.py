@@ -42,7 +42,7 @@ def copies(api: Api, workload: str) -> dict[int, tuple[str, dict[str, str]]]:
 
 def condition(api: Api, name: str, type_: str) -> tuple[str, str]:
     conditions = api.get("checkpointpolicy", name).get("status", {}).get("conditions", [])
-    found = next((item for item in conditions if item["type"] == type_), {})
+    found: dict[str, str] = next((item for item in conditions if item["type"] == type_), {})
     return str(found.get("status")), str(found.get("reason"))
 
 

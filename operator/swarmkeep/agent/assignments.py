@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 
 from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.tracked import TrackedContainers
@@ -38,12 +39,14 @@ class Assignments:
         locations: Locations,
         scheduler: Scheduler,
         tracked: TrackedContainers,
+        cache: ImageCache,
     ) -> None:
         self._client = client
         self._desired = desired
         self._locations = locations
         self._scheduler = scheduler
         self._tracked = tracked
+        self._cache = cache
         self._wake = asyncio.Event()
         self._told: dict[Ref, str] = {}
         self._begun: dict[Ref, datetime | None] = {}
@@ -120,6 +123,7 @@ class Assignments:
             async with self._at.setdefault(name, asyncio.Semaphore(DELETED_AT_ONCE)):
                 await self._locations.call(name, lambda repository: repository.delete(workload, number), DELETE_LIMIT_S)
 
+        await asyncio.to_thread(self._cache.drop, Ref(checkpoint.ref.namespace, checkpoint.workload), number)
         first, *further = checkpoint.copies or [""]
         outcomes = list(await asyncio.gather(delete(first), return_exceptions=True)) if first else []
         outcomes += await asyncio.gather(*map(delete, further), return_exceptions=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.room import require_room
@@ -25,14 +26,16 @@ COPY_LIMIT_S = 900.0
 
 
 class Copies:
-    """A version is read whole and put again, so each location compresses, encrypts and shares pages in its own way.
+    """A version is put again whole, from this node's cache or another location, so that each location compresses,
+    encrypts and shares pages in its own way.
 
     The journal holds the copies whose end nobody has seen: a copy that comes to be there after its version was deleted
     would stay for ever.
     """
 
-    def __init__(self, locations: Locations, journal: Journal, scratch: Path) -> None:
+    def __init__(self, locations: Locations, journal: Journal, scratch: Path, cache: ImageCache) -> None:
         self._locations = locations
+        self._cache = cache
         self._journal = journal
         self._scratch = scratch
         self._doubts = dict(journal.items())
@@ -44,17 +47,25 @@ class Copies:
         Raises NotFound (it was deleted meanwhile), DataError (damaged in all of them), Conflict (another version of
         that number is there); whatever else it raises may go well the next time. May be repeated after any step.
         """
-        target = self._scratch / name / f"{workload.namespace}_{workload.name}"
-        try:
-            manifest = await self._read(workload, number, [item for item in locations if item != name], target)
-            key = await self._doubt(name, workload, number, locations[0])
+        scratch = self._scratch / name / f"{workload.namespace}_{workload.name}"
+        with self._cache.using(workload, number):
+            cached = await asyncio.to_thread(self._cache.find, workload, number)
             try:
-                new_bytes = await self._write(name, manifest, target)
-            except Conflict:
-                self._sure(key)
-                raise
-        finally:
-            await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+                if cached is None:
+                    sources = [item for item in locations if item != name]
+                    manifest = await self._read(workload, number, sources, scratch)
+                else:
+                    manifest = await self._locations.call(
+                        locations[0], lambda repository: repository.manifest(str(workload), number), ANSWER_LIMIT_S
+                    )
+                key = await self._doubt(name, workload, number, locations[0])
+                try:
+                    new_bytes = await self._write(name, manifest, cached or scratch)
+                except Conflict:
+                    self._sure(key)
+                    raise
+            finally:
+                await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
         if not await self._settle(key):
             raise NotFound(f"{workload} version {number} was deleted while it was copied")
         return new_bytes

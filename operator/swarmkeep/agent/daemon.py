@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import uuid
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from swarmkeep.agent.assignments import Assignments
+from swarmkeep.agent.cache_sweeper import CacheSweeper
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.copier import Copier
@@ -22,6 +22,7 @@ from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.node_report import NodeReport
@@ -47,6 +48,7 @@ from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
 from swarmkeep.kube.connect import client_from_settings
 from swarmkeep.kube.events import EventRecorder
+from swarmkeep.model.ident import Ref
 from swarmkeep.obs import agent_metrics
 from swarmkeep.obs.exposition import serve_metrics
 from swarmkeep.obs.logs import configure_logging
@@ -68,11 +70,7 @@ async def _run(config: Config) -> int:
     settings, node = config.agent, config.node
     for folder in (settings.state_dir, settings.run_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    images = settings.state_dir / "images"
-    boot_id, first_life = _boot_id(settings.run_dir)
-    if first_life:
-        # Nothing runs from them any more, and they were not synced.
-        shutil.rmtree(images, ignore_errors=True)
+    boot_id = _boot_id(settings.run_dir)
 
     client = client_from_settings(config.api, settings.certificate, settings.key, field_manager="swarmkeep-agent")
     # A renewal that hangs must not use up the time that the next one has.
@@ -90,6 +88,7 @@ async def _run(config: Config) -> int:
     await freezer.thaw_leftovers(keep={item.container_id for item in tracked if item.phase == "Fenced"})
     features = await read_features(settings.runc, containers)
     restores = Restores(settings.run_dir / "restore")
+    cache = ImageCache(settings.images, boot_id, settings.cache_bytes, lambda: _being_read(tracked, restores))
 
     locations = Locations()
     selectors = SelectorsFile(settings.state_dir / "shim" / "selectors")
@@ -104,7 +103,7 @@ async def _run(config: Config) -> int:
         locations,
         tracked,
         Journal(settings.state_dir / "replicated"),
-        Copies(locations, Journal(settings.state_dir / "copies"), settings.state_dir / "copying"),
+        Copies(locations, Journal(settings.state_dir / "copies"), settings.state_dir / "copying", cache),
         CopyReports(client, node),
     )
     versions = VersionTaker(
@@ -118,13 +117,14 @@ async def _run(config: Config) -> int:
         tracked,
         records,
         copier,
+        cache,
     )
     starts = Starts(
         node,
         boot_id,
         settings.run_dir,
         settings.docker_root,
-        images,
+        cache,
         containers,
         desired,
         claims,
@@ -141,10 +141,10 @@ async def _run(config: Config) -> int:
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
     )
     observer = Observer(
-        node, boot_id, client, images, containers, desired, claims, freezes, fencer, unseen, restores, tracked
+        node, boot_id, client, containers, desired, claims, freezes, fencer, unseen, restores, tracked
     )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
-    assignments = Assignments(node, client, desired, locations, scheduler, tracked)
+    assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
     report = NodeReport(node, client, features, locations, tracked)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
@@ -170,6 +170,7 @@ async def _run(config: Config) -> int:
                     copier.run(),
                     Sweeper(locations).run(),
                     Rewrapper(locations).run(),
+                    CacheSweeper(cache, locations).run(),
                 )
             ]
             for staged in versions.clear_staging():
@@ -184,17 +185,24 @@ async def _run(config: Config) -> int:
     return 0
 
 
-def _boot_id(run_dir: Path) -> tuple[str, bool]:
-    """Identifies this boot of the node, and says whether this is the agent's first life in it.
+def _being_read(tracked: TrackedContainers, restores: Restores) -> frozenset[tuple[Ref, int]]:
+    """Versions from whose images restored processes of this node still read their memory."""
+    return frozenset(
+        (item.ref, item.start["version"])
+        for item in tracked
+        if item.start and item.start.get("version") and restores.still_reading(item.container_id)
+    )
 
-    It is the kernel's own id and a mark in the run folder, which a reboot empties.
+
+def _boot_id(run_dir: Path) -> str:
+    """Identifies this boot of the node: the kernel's own id and a mark in the run folder, which a reboot empties.
 
     Nodes that share one kernel, as in the lab, reboot without a new kernel id.
     """
     mark = run_dir / "boot-id"
     try:
-        return mark.read_text(), False
+        return mark.read_text()
     except FileNotFoundError:
         value = f"{BOOT_ID.read_text().strip()}-{uuid.uuid4().hex[:8]}"
         mark.write_text(value)
-        return value, True
+        return value

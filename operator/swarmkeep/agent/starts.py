@@ -16,6 +16,7 @@ from swarmkeep.agent.catalogue import TURN_LIMIT_S, Catalogue
 from swarmkeep.agent.claims import Claims, Taken
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
@@ -33,6 +34,7 @@ from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.ends import SeenEnd, end_status
 from swarmkeep.plan.protection import Protection
 from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
+from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
 
 log = structlog.get_logger(__name__)
@@ -86,7 +88,7 @@ class Starts:
         boot_id: str,
         run_dir: Path,
         docker_root: Path,
-        images: Path,
+        cache: ImageCache,
         containers: Containers,
         desired: Desired,
         claims: Claims,
@@ -103,7 +105,7 @@ class Starts:
         self._boot_id = boot_id
         self._run_dir = run_dir
         self._docker_root = docker_root
-        self._images = images
+        self._cache = cache
         self._containers = containers
         self._desired = desired
         self._claims = claims
@@ -267,20 +269,30 @@ class Starts:
             found = await self._catalogue.look(start.policy.locations, start.ref)
             newest = next((item for item in found.candidates if item.usable), None)
             if newest is not None:
-                await self._fetch(start, newest.number)
+                with self._cache.using(start.ref, newest.number):
+                    await self._fetch(start, newest.number)
         except SwarmKeepError as error:
             # Whatever is wrong shows again, and counts then, when the version is really chosen.
             log.info("could not read ahead", workload=str(start.ref), error=str(error))
 
     async def _fetch(self, start: _Start, version: int) -> Path:
-        target = self._images / f"{start.ref.namespace}_{start.ref.name}" / f"v{version}"
-        if target.is_dir():
-            return target
-        target.parent.mkdir(parents=True, exist_ok=True)
+        """The version's folder, from the cache if it is there and whole; else it is read from storage into the cache.
 
-        def get(repository: Repository) -> None:
+        Raises DataError, HostError, NotFound, Unavailable.
+        """
+        async with self._cache.filling(start.ref, version):
+            cached = await asyncio.to_thread(self._cache.find, start.ref, version)
+            if cached is not None:
+                return cached
+            target = self._cache.path(start.ref, version)
+            manifest = await self._get(start, version, target)
+            await asyncio.to_thread(self._cache.mark, start.ref, version, manifest.taken_at)
+            return target
+
+    async def _get(self, start: _Start, version: int, target: Path) -> Manifest:
+        def get(repository: Repository) -> Manifest:
             # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
-            repository.get(str(start.ref), version, target, durable=False)
+            return repository.get(str(start.ref), version, target, durable=False)
 
         for name in start.policy.locations:
             try:
@@ -289,7 +301,7 @@ class Starts:
                     await self._locations.call(
                         name, lambda repository: repository.manifest(str(start.ref), version), TURN_LIMIT_S
                     )
-                await self._locations.call(name, get, FETCH_LIMIT_S)
+                return await self._locations.call(name, get, FETCH_LIMIT_S)
             except (Unavailable, DataError, NotFound) as error:
                 if name == start.policy.locations[-1]:
                     raise
@@ -300,14 +312,22 @@ class Starts:
                     location=name,
                     error=str(error),
                 )
-            else:
-                break
-        return target
+        raise AssertionError("unreachable")
 
     async def _try_restore(
         self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
     ) -> str | None:
         """Restores a version; returns what went wrong, or None when the process runs."""
+        with self._cache.using(start.ref, decision.version):
+            error = await self._restore_held(start, decision, candidates, failed)
+        if error is not None:
+            # Should the folder be the reason, the next try reads it from storage.
+            await asyncio.to_thread(self._cache.drop, start.ref, decision.version)
+        return error
+
+    async def _restore_held(
+        self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
+    ) -> str | None:
         start.conversation.waiting_for = f"version {decision.version} of {start.ref} from storage"
         # If this agent dies before it hears how that went, the next one sees the container, and the rest here.
         attempt = self._start_status(start, "Restored", decision, 0, decision.version)

@@ -14,9 +14,12 @@ import structlog
 
 from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.freezes import Freezes, Why
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
+from swarmkeep.agent.room import require_room
 from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.cgroups import memory_bytes
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.dump import Dumper, DumpRequest, DumpResult
 from swarmkeep.agent.staged import Staged, find_staged
@@ -63,6 +66,7 @@ class VersionTaker:
         tracked: TrackedContainers,
         records: Records,
         copier: Copier,
+        cache: ImageCache,
     ) -> None:
         self._node = node
         self._host = host
@@ -74,6 +78,8 @@ class VersionTaker:
         self._tracked = tracked
         self._records = records
         self._copier = copier
+        self._cache = cache
+        self._staged_bytes: dict[Ref, int] = {}
         self._dumping = asyncio.Lock()
 
     async def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
@@ -119,6 +125,8 @@ class VersionTaker:
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")
             started_at = datetime.now(UTC)
+            # Before the container is frozen: it must not stand still for a dump that cannot be written.
+            await asyncio.to_thread(self._find_room, tracked.ref, facts)
             try:
                 shutil.rmtree(folder, ignore_errors=True)
                 (folder / "image").mkdir(parents=True)
@@ -132,6 +140,7 @@ class VersionTaker:
         shutil.rmtree(folder / "work")
         metrics.FROZEN_SECONDS.labels(str(reason)).observe(frozen_s)
         sizes = {"memory": folder_bytes(folder / "image"), "files": folder_bytes(folder / "layer")}
+        self._staged_bytes[tracked.ref] = sum(sizes.values())
         common = {
             "takenAt": format_time(taken_at),
             "specHash": tracked.spec_hash,
@@ -218,7 +227,14 @@ class VersionTaker:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
         staged.forget()
-        shutil.rmtree(staged.folder, ignore_errors=True)
+        if self._cache.is_filling(staged.workload, staged.number):
+            # A task that comes up here already reads it from storage: that must not keep this one's claim.
+            shutil.rmtree(staged.folder, ignore_errors=True)
+        else:
+            async with self._cache.filling(staged.workload, staged.number):
+                await asyncio.to_thread(
+                    self._cache.adopt, staged.workload, staged.number, staged.taken_at, staged.folder
+                )
         self._copier.stored(staged.workload, (staged.location, *staged.further))
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
@@ -313,6 +329,14 @@ class VersionTaker:
         tracked.number += 1
         self._tracked.save(tracked)
         return tracked.number
+
+    def _find_room(self, workload: Ref, facts: ContainerFacts) -> None:
+        needed = max(self._staged_bytes.get(workload, 0), memory_bytes(facts.pid, facts.id))
+        try:
+            self._cache.make_room(needed)
+            require_room(self._staging, needed, f"another version of {workload}")
+        except OSError as error:
+            raise _host_error(error, self._staging / "x" / "x") from error
 
     async def _highest_number(self, location: str, workload: Ref, limit_s: float) -> int:
         known = await self._locations.call(location, lambda repository: repository.versions(str(workload)), limit_s)

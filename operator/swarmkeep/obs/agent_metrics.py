@@ -52,6 +52,13 @@ REPLICA_TIMESTAMP = Gauge(
     ["namespace", "workload", "location"],
     registry=REGISTRY,
 )
+CACHE_READS = Counter(
+    "swarmkeep_cache_reads_total",
+    "Versions that were looked for in the node's cache, by result.",
+    ["result"],
+    registry=REGISTRY,
+)
+CACHE_BYTES = Gauge("swarmkeep_cache_bytes", "What the node's cache of ready images takes on disk.", registry=REGISTRY)
 LEASE_AGE_SECONDS = Gauge(
     "swarmkeep_lease_age_seconds", "Time since the node's lease was last renewed.", registry=REGISTRY
 )

@@ -46,7 +46,7 @@ def next_copy(originals: Sequence[Original], present: Collection[int], now: date
 
 
 def anchors(checkpoints: Iterable[Checkpoint]) -> dict[int, str]:
-    """The newest version in each location that is behind, with why it stays: the location would be left with nothing."""
+    """The newest version in each location that is behind, with why it stays: else that location would have nothing."""
     good = [item for item in checkpoints if item.finished and not item.deleting and item.version is not None]
     newest: dict[str, int] = {}
     for item in good:

@@ -10,6 +10,7 @@ import pytest
 
 from swarmkeep.agent import assignments
 from swarmkeep.agent.assignments import Assignments
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.model.checkpoint import parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT
@@ -50,7 +51,8 @@ def api_with(far: str) -> Any:
 async def delete(places: Places, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assignments, "DELETE_RETRY_S", 0.0)
     nothing: Any = None
-    doing = Assignments("n1", api, nothing, places.locations, nothing, nothing)
+    cache = ImageCache(places.root / "cache", "boot", 1 << 30)
+    doing = Assignments("n1", api, nothing, places.locations, nothing, nothing, cache)
     await doing._delete(parse_checkpoint(await api.get(CHECKPOINT, REF.name, "default")))
 
 

@@ -15,6 +15,7 @@ import pytest
 from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.copies import Copies
 from swarmkeep.agent.copy_reports import Entry
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import Conflict, NotFound, StorageFull, Unavailable
@@ -57,6 +58,7 @@ class Node:
         self.root = root
         self.places = places
         self.told = Told()
+        self.cache = ImageCache(root / "images", "boot", 1 << 30)
         self.tracked = TrackedContainers(Journal(root / "containers"))
         self.policy = policy(storage=list(places.names))
 
@@ -66,7 +68,7 @@ class Node:
         return tracked
 
     def copies(self) -> Copies:
-        return Copies(self.places.locations, Journal(self.root / "copies"), self.root / "copying")
+        return Copies(self.places.locations, Journal(self.root / "copies"), self.root / "copying", self.cache)
 
     @contextlib.asynccontextmanager
     async def live(self) -> AsyncIterator[Copier]:
@@ -301,3 +303,22 @@ async def test_a_damaged_original_is_read_from_another_location(tmp_path: Path) 
         pack.write_bytes(b"rubbish")
     await node.copies().make(WL, 1, places.names, "third")
     assert places.numbers("third") == [1]
+
+
+async def test_a_version_that_the_node_has_ready_is_not_read_again(
+    node: Node, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places.put("main", 1)
+    ready = node.root / "ready"
+    places.repository("main").get(str(WL), 1, ready)
+    node.cache.adopt(WL, 1, datetime.now(UTC), ready)
+
+    def read(*_: Any, **__: Any) -> None:
+        raise AssertionError("packs are read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Repository, "get", read)
+        await node.copies().make(WL, 1, BOTH, "far")
+    first, second = (places.repository(name).manifest(str(WL), 1) for name in BOTH)
+    assert (first.facts, first.entries) == (second.facts, second.entries)
+    assert node.cache.find(WL, 1) is not None

@@ -1,0 +1,29 @@
+"""What was deleted elsewhere leaves the cache, and nothing does while a location is silent."""
+
+from pathlib import Path
+
+from swarmkeep.agent.cache_sweeper import CacheSweeper
+from swarmkeep.agent.image_cache import ImageCache
+
+from ..objects import NOW
+from .places import WL, Places
+
+
+async def test_versions_that_no_location_has_go(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    cache = ImageCache(tmp_path / "images", "boot", 1 << 30)
+    places.put("main", 2)
+    places.put("far", 1)
+    for number in (1, 2):
+        cache.path(WL, number).mkdir(parents=True)
+        cache.mark(WL, number, NOW)
+    sweeper = CacheSweeper(cache, places.locations)
+    await sweeper.sweep()
+    assert {image.number for image in cache.images()} == {1, 2}
+    places.repository("main").delete(str(WL), 2)
+    places.vanish("far")
+    await sweeper.sweep()
+    assert {image.number for image in cache.images()} == {1, 2}
+    places.come_back("far")
+    await sweeper.sweep()
+    assert {image.number for image in cache.images()} == {1}
