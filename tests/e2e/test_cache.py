@@ -41,10 +41,10 @@ def test_a_crashed_task_goes_on_from_the_cache_and_a_damaged_cache_is_read_again
     assert redis.good_keys(5_000) == 5_000
     assert reads(lab, "n2", "found") > found
 
-    lab.execute(
-        "n2", ["sh", "-c", f"truncate -s 4096 /var/lib/swarmkeep/images/default_cached.1/v{number}/image/pages-*"]
-    )
-    wait_until("the pages to be read", lambda: redis.cli("PING") == "PONG", limit_s=20)
+    reading = ["sh", "-c", "ls /run/swarmkeep/restore/*/lazy-pages.pid"]
+    wait_until("all pages to be read", lambda: lab.node("n2").execute(reading, check=False).returncode != 0, limit_s=30)
+    pages = f"/var/lib/swarmkeep/images/default_cached.1/v{number}/image/pages-*"
+    lab.execute("n2", ["sh", "-c", f"truncate -s 4096 {pages}"])
     lab.execute("n2", ["docker", "kill", "--signal", "KILL", home.container])
     redis.wait_running(other_than=home.container, limit_s=90)
     assert redis.good_keys(5_000) == 5_000
