@@ -38,6 +38,7 @@ from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import ShimServer
+from swarmkeep.agent.standby import Standby
 from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
@@ -145,7 +146,8 @@ async def _run(config: Config) -> int:
     )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
-    report = NodeReport(node, client, features, locations, tracked)
+    standby = Standby(node, client, desired, locations, cache, containers)
+    report = NodeReport(node, client, features, locations, tracked, standby)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
     stopped = asyncio.Event()
@@ -168,6 +170,7 @@ async def _run(config: Config) -> int:
                     assignments.run(),
                     report.run(),
                     copier.run(),
+                    standby.run(),
                     Sweeper(locations).run(),
                     Rewrapper(locations).run(),
                     CacheSweeper(cache, locations).run(),

@@ -138,6 +138,23 @@ class ImageCache:
         self._images.pop((workload, number), None)
         _mark_path(self.path(workload, number)).unlink(missing_ok=True)
 
+    def take(self, workload: Ref, number: int) -> Path | None:
+        """Gives an entry away, to be changed into another: a folder that only the caller knows. None when it is in use.
+
+        Raises OSError.
+        """
+        key = (workload, number)
+        if self._held[key] or key in self._being_read() or self.is_filling(workload, number):
+            return None
+        path = self.find(workload, number)
+        if path is None:
+            return None
+        self.unmark(workload, number)
+        taken = path.with_name(f"{path.name}.base")
+        shutil.rmtree(taken, ignore_errors=True)
+        path.rename(taken)
+        return taken
+
     def drop(self, workload: Ref, number: int) -> None:
         """Removes an entry; nothing happens when there is none."""
         self.unmark(workload, number)

@@ -121,6 +121,13 @@ class Dependents:
                 yield WORKLOAD, workload, 0.0
             for checkpoint in self._world.cache.checkpoints_active_on(ref.name):
                 yield CHECKPOINT, checkpoint, 0.0
+        ready_before, ready_after = (_standbys(status) for status in (before, after))
+        for name in ready_before.keys() | ready_after.keys():
+            # Every new version changes which one is ready; only whether one is matters here.
+            if ready_changed or bool(ready_before.get(name)) != bool(ready_after.get(name)):
+                workload = Ref.parse(name)
+                if self._world.cache.get(WORKLOAD, workload) is not None:
+                    yield WORKLOAD, workload, SOON_S
 
     def _of_location(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None:
@@ -148,6 +155,10 @@ def _phase(obj: Obj | None) -> str | None:
 
 def _is_pinned(obj: Obj | None) -> bool:
     return section(obj or {}, "spec").get("pinned", False) is True
+
+
+def _standbys(status: Obj) -> dict[str, int | None]:
+    return {item["workload"]: item.get("version") for item in status.get("standbys") or ()}
 
 
 def _generation(obj: Obj) -> object:

@@ -23,8 +23,10 @@ from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView, Worker
 from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
+from swarmkeep.plan.placement import may_run_on
 from swarmkeep.plan.policy_status import Member, PolicyView
 from swarmkeep.plan.resolve import matches, task_of, winner_of
+from swarmkeep.plan.standby import StandbyNode
 from swarmkeep.plan.workload_status import Place, WorkloadView
 
 
@@ -119,6 +121,7 @@ class World:
             node_lost=self._node_lost(workload),
             checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
             workers=self.workers(),
+            standbys=self._standbys(ref, service) if policy is not None and policy.restore.warm_standby else (),
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:
@@ -196,6 +199,28 @@ class World:
             ids = {ref.name: section(obj, "status").get("swarmNodeID") for ref, obj in nodes.items()}
             self._node_names = {node_id: name for name, node_id in ids.items() if node_id}
         return self._workers
+
+    def _standbys(self, workload: Ref, service: Service | None) -> tuple[StandbyNode, ...]:
+        return tuple(self._standby(obj, str(workload), service) for obj in self.cache.all(NODE).values())
+
+    def _standby(self, obj: Obj, workload: str, service: Service | None) -> StandbyNode:
+        status, worker = section(obj, "status"), _worker(obj)
+        in_swarm = self._swarm_node(obj)
+        # While the Swarm cannot be asked, nothing speaks against a node that is ready.
+        fits = in_swarm is None or (
+            in_swarm.availability == "active" and (service is None or may_run_on(service.constraints, in_swarm))
+        )
+        versions = section(obj, "status", "versions")
+        said: Mapping[str, Any] = next(
+            (item for item in status.get("standbys") or () if item["workload"] == workload), {}
+        )
+        return StandbyNode(
+            name=worker.name,
+            able=worker.ready and fits,
+            locations=worker.locations,
+            host=(versions.get("kernel", ""), versions.get("criu", "")),
+            ready_version=said.get("version"),
+        )
 
     def _location_conditions(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
         obj = self.cache.get(LOCATION, Ref("", name))

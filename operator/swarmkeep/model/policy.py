@@ -73,6 +73,8 @@ class RestoreRules:
     """How often one version is tried before the next older one."""
     otherwise: Otherwise = Otherwise.FRESH
     hold_limit: timedelta = timedelta(seconds=60)
+    warm_standby: int = 0
+    """How many other nodes keep the newest version ready: 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def parse_policy(obj: Object) -> Policy:
             attempts=restore.get("attempts", 3),
             otherwise=Otherwise(restore.get("otherwise", "Fresh")),
             hold_limit=parse_duration(restore.get("holdLimit", "60s")),
+            warm_standby=restore.get("warmStandby", 0),
         ),
         fencing=Fencing(spec.get("fencing", "Strict")),
         services=tuple(section(obj, "status").get("services") or ()),

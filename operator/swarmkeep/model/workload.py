@@ -120,6 +120,8 @@ class Workload:
     """Versions in a row that could not be taken."""
     failed_restores: Mapping[int, int] = field(default_factory=dict)
     swarm: SwarmView | None = None
+    standby: str = ""
+    """The node that keeps its newest version ready; empty when none does."""
 
 
 def parse_workload(obj: Object) -> Workload:
@@ -144,6 +146,7 @@ def parse_workload(obj: Object) -> Workload:
         consecutive_failures=section(status, "lastFailure").get("consecutive", 0),
         failed_restores={int(number): count for number, count in section(status, "failedRestores").items()},
         swarm=_swarm(section(status, "swarm")),
+        standby=section(status, "standby").get("node") or "",
     )
 
 

@@ -59,6 +59,12 @@ CACHE_READS = Counter(
     registry=REGISTRY,
 )
 CACHE_BYTES = Gauge("swarmkeep_cache_bytes", "What the node's cache of ready images takes on disk.", registry=REGISTRY)
+STANDBY_SECONDS = Histogram(
+    "swarmkeep_standby_seconds",
+    "How long making another node's newest version ready took here.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
 LEASE_AGE_SECONDS = Gauge(
     "swarmkeep_lease_age_seconds", "Time since the node's lease was last renewed.", registry=REGISTRY
 )

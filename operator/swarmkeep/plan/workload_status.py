@@ -23,6 +23,7 @@ from swarmkeep.plan.assignments import Worker, removal
 from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.pruning import plan_pruning
 from swarmkeep.plan.schedule import overdue_after
+from swarmkeep.plan.standby import StandbyNode, plan_standby
 
 PRUNED_AT_ONCE = 20
 """Versions of one workload that are let go in one cycle, so that no workload keeps the others waiting."""
@@ -63,6 +64,8 @@ class WorkloadView:
     """The node that holds the claim is lost."""
     checkpoints: tuple[Checkpoint, ...]
     workers: tuple[Worker, ...]
+    standbys: tuple[StandbyNode, ...] = ()
+    """All nodes, as far as they may keep it ready; none when the policy does not want that."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -93,10 +96,21 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         fields["swarm"] = _swarm(view)
     if phase is not None:
         fields["phase"] = str(phase)
+    conditions = [protected, shown]
+    wanted = view.policy is not None and view.selected and view.policy.restore.warm_standby > 0
+    if wanted or view.workload.standby or find_condition(view.conditions, "Standby") is not None:
+        locations = view.policy.locations if view.policy else ()
+        # The tasks of a global service never go to another node.
+        wanted = wanted and view.place in (Place.WANTED, Place.UNKNOWN) and view.workload.slot is not None
+        node, standby = plan_standby(view.workload, wanted, locations, view.standbys, node_lost=view.node_lost)
+        conditions.append(standby)
+        if node != (view.workload.standby or None):
+            fields["standby"] = {"node": node} if node else None
+            said.append(f"{node or 'no node'} keeps {view.workload.ref} ready")
     return Plan(
         "; ".join(said),
         tuple(actions),
-        StatusPatch(fields, (protected, shown), guarded=phase is not None),
+        StatusPatch(fields, tuple(conditions), guarded=phase is not None),
         min((at for at in (protected_until, drift_due, prune_due) if at is not None), default=None),
     )
 
