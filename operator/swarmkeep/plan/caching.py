@@ -8,8 +8,6 @@ from datetime import datetime
 
 from swarmkeep.model.ident import Ref
 
-KEPT_EACH = 2
-"""Versions of one workload that the cache holds: the newest, and the one to turn to when that does not come up."""
 DISK_SHARE = 0.5
 """Of what is free on the disk without the cache, so much it may fill at most."""
 
@@ -27,22 +25,18 @@ class Image:
 def plan_eviction(images: Iterable[Image], in_use: frozenset[tuple[Ref, int]], limit_bytes: int) -> tuple[Image, ...]:
     """The images that go, in this order, so that the rest has `limit_bytes` at most.
 
-    Those beyond the newest few of their workload go in any case. Then the oldest go first, but the newest of each
-    workload only after all others: one image of every workload is worth more than two of some. What is `in_use` stays.
+    Of each workload only the newest is kept: what is older is seldom wanted, and its pages would have to be written to
+    the disk while the next dump is. Then the oldest go first. What is `in_use` stays.
     """
-    ranked = sorted(images, key=lambda image: (image.workload, -image.number))
-    ranks: dict[Ref, int] = {}
-    rank: dict[tuple[Ref, int], int] = {}
-    for image in ranked:
-        rank[image.workload, image.number] = ranks.get(image.workload, 0)
-        ranks[image.workload] = ranks.get(image.workload, 0) + 1
-    held = sum(image.bytes for image in ranked)
-    going = []
-    for image in sorted(
-        ranked, key=lambda image: (-rank[image.workload, image.number], image.taken_at, image.workload)
-    ):
-        key = (image.workload, image.number)
-        if key not in in_use and (rank[key] >= KEPT_EACH or held > limit_bytes):
+    by_age = sorted(images, key=lambda image: (image.taken_at, image.workload, image.number))
+    newest = {
+        image.workload: image.number for image in sorted(by_age, key=lambda image: (image.workload, image.number))
+    }
+    held = sum(image.bytes for image in by_age)
+    going: list[Image] = []
+    for image in sorted(by_age, key=lambda image: image.number == newest[image.workload]):
+        superseded = image.number < newest[image.workload]
+        if (image.workload, image.number) not in in_use and (superseded or held > limit_bytes):
             going.append(image)
             held -= image.bytes
     return tuple(going)
