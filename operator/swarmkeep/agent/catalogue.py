@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import TURN_LIMIT_S
 from swarmkeep.errors import DataError, Unavailable, WrongKey
 from swarmkeep.kube.client import Client
 from swarmkeep.model.checkpoint import CheckpointPhase, parse_checkpoint
@@ -21,8 +22,6 @@ from swarmkeep.store.repository import Repository
 log = structlog.get_logger(__name__)
 
 LIST_LIMIT_S = 10.0
-TURN_LIMIT_S = 3.0
-"""How long a location may take when there is another one to turn to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ import structlog
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import SILENCE_FIRST, read_from_first
 from swarmkeep.agent.room import require_room
-from swarmkeep.errors import Conflict, DataError, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.errors import Conflict, DataError, NotFound
 from swarmkeep.model.ident import Ref
 from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
@@ -82,13 +83,7 @@ class Copies:
             require_room(target, sum(entry.size for entry in manifest.entries), f"a copy of {workload}")
             return repository.get(str(workload), number, target, durable=False)
 
-        problem: SwarmKeepError | None = None
-        for source in sources:
-            try:
-                return await self._locations.call(source, get, COPY_LIMIT_S)
-            except (Unavailable, DataError, NotFound) as error:
-                problem = problem or error
-        raise problem or NotFound(f"there is no location to read {workload} version {number} from")
+        return await read_from_first(self._locations, sources, workload, number, get, COPY_LIMIT_S, SILENCE_FIRST)
 
     async def _write(self, name: str, manifest: Manifest, source: Path) -> int:
         def put(repository: Repository) -> int:

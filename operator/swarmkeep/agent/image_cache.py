@@ -22,11 +22,12 @@ from pathlib import Path
 import structlog
 
 from swarmkeep.agent.room import free_bytes
-from swarmkeep.errors import InvalidObject
+from swarmkeep.errors import HostError, InvalidObject
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.wire import format_time, parse_time
 from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.caching import Image, cache_limit, plan_eviction
+from swarmkeep.store.os_errors import on_this_node
 
 log = structlog.get_logger(__name__)
 
@@ -109,27 +110,28 @@ class ImageCache:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 folder.rename(path)
                 self.mark(workload, number, taken_at)
-        except OSError as error:
+        except (OSError, HostError) as error:
             # Another file system, or a full one. The version is safe in storage.
             log.info("a version is not cached", workload=str(workload), version=number, error=str(error))
             self.drop(workload, number)
         shutil.rmtree(folder, ignore_errors=True)
 
     def mark(self, workload: Ref, number: int, taken_at: datetime) -> None:
-        """Says that the folder at `path` is whole now, and makes room for it. Raises OSError."""
+        """Says that the folder at `path` is whole now, and makes room for it. Raises HostError."""
         path = self.path(workload, number)
-        size = _allocated_bytes(path)
-        record = {
-            "workload": str(workload),
-            "number": number,
-            "takenAt": format_time(taken_at),
-            "bytes": size,
-            "boot": self._boot_id,
-            "print": _fingerprint(path),
-        }
-        temporary = _mark_path(path).with_suffix(".new")
-        temporary.write_text(json.dumps(record))
-        temporary.rename(_mark_path(path))
+        with on_this_node(f"marking {path} as whole"):
+            size = _allocated_bytes(path)
+            record = {
+                "workload": str(workload),
+                "number": number,
+                "takenAt": format_time(taken_at),
+                "bytes": size,
+                "boot": self._boot_id,
+                "print": _fingerprint(path),
+            }
+            temporary = _mark_path(path).with_suffix(".new")
+            temporary.write_text(json.dumps(record))
+            temporary.rename(_mark_path(path))
         self._images[workload, number] = Image(workload, number, taken_at, size)
         self.trim()
 
@@ -141,7 +143,7 @@ class ImageCache:
     def take(self, workload: Ref, number: int) -> Path | None:
         """Gives an entry away, to be changed into another: a folder that only the caller knows. None when it is in use.
 
-        Raises OSError.
+        Raises HostError.
         """
         key = (workload, number)
         if self._held[key] or key in self._being_read() or self.is_filling(workload, number):
@@ -149,10 +151,11 @@ class ImageCache:
         path = self.find(workload, number)
         if path is None:
             return None
-        self.unmark(workload, number)
         taken = path.with_name(f"{path.name}.base")
-        shutil.rmtree(taken, ignore_errors=True)
-        path.rename(taken)
+        with on_this_node(f"taking {path} out of the cache"):
+            self.unmark(workload, number)
+            shutil.rmtree(taken, ignore_errors=True)
+            path.rename(taken)
         return taken
 
     def drop(self, workload: Ref, number: int) -> None:

@@ -15,6 +15,7 @@ import structlog
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import SILENCE_FIRST, read_from_first
 from swarmkeep.agent.room import require_room
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.errors import DataError, NotFound, StorageFull, SwarmKeepError, Unavailable
@@ -134,10 +135,7 @@ class Standby:
         begun = time.monotonic()
         async with self._cache.filling(workload, number):
             manifest = await self._read(workload, policy, number, ready)
-            try:
-                await asyncio.to_thread(self._cache.mark, workload, number, manifest.taken_at)
-            except OSError as error:
-                raise StorageFull(f"cannot mark {workload} version {number} as ready: {error}") from error
+            await asyncio.to_thread(self._cache.mark, workload, number, manifest.taken_at)
         if self._cache.newest(workload) != number:
             raise StorageFull(f"{workload} version {number} does not fit into the cache: raise agent.cacheBytes")
         self._manifests[workload] = manifest
@@ -152,31 +150,25 @@ class Standby:
 
     async def _read(self, workload: Ref, policy: Policy, number: int, ready: int | None) -> Manifest:
         """Makes the folder, from the first location that has the version whole."""
-        base = await self._base(workload, policy, ready)
-        try:
-            for name in policy.locations:
-                try:
-                    return await self._read_from(name, workload, number, base)
-                except (Unavailable, DataError, NotFound):
-                    if name == policy.locations[-1]:
-                        raise
-                    # Whatever was moved over from the base is lost: the next location is read whole.
-                    await self._used_up(base)
-                    base = None
-            raise AssertionError("unreachable")
-        finally:
-            await self._used_up(base)
-
-    async def _read_from(self, name: str, workload: Ref, number: int, base: Base | None) -> Manifest:
         target = self._cache.path(workload, number)
+        base = await self._base(workload, policy, ready)
+        unused = [base] if base else []
 
         def get(repository: Repository) -> Manifest:
-            if base is None:
+            # A try that fails half way uses the base up: another location is then read whole.
+            mine = unused.pop() if unused else None
+            if mine is None:
                 entries = repository.manifest(str(workload), number).entries
                 require_room(target, sum(entry.size for entry in entries), f"{workload} version {number}")
-            return repository.get(str(workload), number, target, durable=False, base=base)
+            return repository.get(str(workload), number, target, durable=False, base=mine)
 
-        return await self._locations.call(name, get, READ_LIMIT_S)
+        try:
+            return await read_from_first(
+                self._locations, policy.locations, workload, number, get, READ_LIMIT_S, SILENCE_FIRST
+            )
+        finally:
+            if base is not None:
+                await asyncio.to_thread(shutil.rmtree, base.folder, ignore_errors=True)
 
     async def _base(self, workload: Ref, policy: Policy, ready: int | None) -> Base | None:
         """The version that is ready, to be changed into the next one; None when that has to be read whole."""
@@ -190,12 +182,5 @@ class Standby:
                 )
             except (Unavailable, DataError, NotFound):
                 return None
-        try:
-            folder = await asyncio.to_thread(self._cache.take, workload, ready)
-        except OSError as error:
-            raise StorageFull(f"cannot change {workload} version {ready} into the next: {error}") from error
+        folder = await asyncio.to_thread(self._cache.take, workload, ready)
         return Base(folder, manifest) if folder is not None else None
-
-    async def _used_up(self, base: Base | None) -> None:
-        if base is not None:
-            await asyncio.to_thread(shutil.rmtree, base.folder, ignore_errors=True)

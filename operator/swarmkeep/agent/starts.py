@@ -12,12 +12,13 @@ from typing import Any
 
 import structlog
 
-from swarmkeep.agent.catalogue import TURN_LIMIT_S, Catalogue
+from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims, Taken
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.heartbeat import Heartbeat
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
@@ -294,25 +295,9 @@ class Starts:
             # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
             return repository.get(str(start.ref), version, target, durable=False)
 
-        for name in start.policy.locations:
-            try:
-                if name != start.policy.locations[-1]:
-                    # One that hangs shows that here, while there is another one to turn to.
-                    await self._locations.call(
-                        name, lambda repository: repository.manifest(str(start.ref), version), TURN_LIMIT_S
-                    )
-                return await self._locations.call(name, get, FETCH_LIMIT_S)
-            except (Unavailable, DataError, NotFound) as error:
-                if name == start.policy.locations[-1]:
-                    raise
-                log.warning(
-                    "cannot read a version, turning to the next location",
-                    workload=str(start.ref),
-                    version=version,
-                    location=name,
-                    error=str(error),
-                )
-        raise AssertionError("unreachable")
+        return await read_from_first(
+            self._locations, start.policy.locations, start.ref, version, get, FETCH_LIMIT_S, DAMAGE_FIRST
+        )
 
     async def _try_restore(
         self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
