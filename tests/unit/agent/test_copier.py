@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import Conflict, NotFound, StorageFull, Unavailable
 from swarmkeep.model.checkpoint import CopyState
 from swarmkeep.model.ident import Ref
+from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.pack import HEADER_BYTES
 from swarmkeep.store.repository import Repository
@@ -322,3 +324,43 @@ async def test_a_version_that_the_node_has_ready_is_not_read_again(
     first, second = (places.repository(name).manifest(str(WL), 1) for name in BOTH)
     assert (first.facts, first.entries) == (second.facts, second.entries)
     assert node.cache.find(WL, 1) is not None
+
+
+class Faulty:
+    """Stands for Locations: `far` goes wrong as its map says."""
+
+    def __init__(self, places: Places, faults: str) -> None:
+        self.far = FaultyBlobStore(LocalBlobStore(places.root / "far"), faults)
+        self.places = places
+
+    async def call(self, name: str, work: Callable[[Repository], Any], limit_s: float) -> Any:
+        if name == "main":
+            return work(self.places.repository("main"))
+        # Opened before anything goes wrong, as a location that is in use is.
+        return work(Repository(self.far, self.places.repository("far").location_id))
+
+
+@pytest.mark.parametrize("fault", ["X", "Y", "E", "e", "F"])
+async def test_whatever_step_it_dies_or_fails_at_the_next_try_ends_with_one_good_copy(
+    tmp_path: Path, fault: str
+) -> None:
+    for step in range(30):
+        (tmp_path / str(step)).mkdir()
+        places = Places(tmp_path / str(step))
+        node = Node(tmp_path / str(step) / "node", places)
+        places.put("main", 1, os.urandom(100_000))
+        trouble: Any = Faulty(places, "r" * step + fault)
+        first = Copies(trouble, Journal(node.root / "copies"), node.root / "copying", node.cache)
+        with contextlib.suppress(Crashed, Unavailable, StorageFull, NotFound):
+            await first.make(WL, 1, BOTH, "far")
+        next_life = node.copies()
+        await next_life.settle("far")
+        await next_life.make(WL, 1, BOTH, "far")
+        assert places.numbers("far") == [1]
+        assert places.repository("far").verify(str(WL), 1) == ()
+        assert not list(Journal(node.root / "copies").items())
+        if trouble.far.calls <= step:
+            break
+    else:
+        raise AssertionError("a copy takes more than 30 calls")
+    assert step > 4
