@@ -47,9 +47,10 @@ class Catalogue:
         The locations are asked in their order, and no more of them than needed to find a good version of at least the
         number `newest`. A version whose record has not reached the API yet counts as well: its node may be dead. One
         that is being deleted does not. Raises Unavailable when no location answers, or none of those that answer has a
-        version: the others may have. A location of whose newest version this node does not have the key counts as
-        silent: the workload has to wait for it, where an older one will do for one that is damaged. When only the API
-        does not answer nothing is vetoed, since a version that is really deleted has no manifest.
+        version: the others may have. Raises WrongKey when this node does not have the key of the newest version in a
+        location and no other location has one as new: the workload has to wait for the key, where an older version will
+        do for one that is damaged. When only the API does not answer nothing is vetoed, since a version that is really
+        deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[Candidate]:
@@ -65,7 +66,8 @@ class Catalogue:
             try:
                 found = await self._locations.call(name, read, limit_s)
             except Unavailable as error:
-                problem = error
+                # A missing key outweighs all else: somebody has to bring it.
+                problem = problem if isinstance(problem, WrongKey) else error
                 silent.append(name)
                 continue
             if found and vetoed is None:
@@ -76,7 +78,8 @@ class Catalogue:
                     merged[item.number] = replace(item, usable=item.usable and item.number not in (vetoed or ()))
             if any(item.usable and item.number >= newest for item in merged.values()):
                 break
-        if problem is not None and not merged:
+        best = max((item.number for item in merged.values() if item.usable), default=0)
+        if problem is not None and (not merged or (isinstance(problem, WrongKey) and best < max(newest, 1))):
             raise problem
         candidates = sorted(merged.values(), key=lambda item: item.number, reverse=True)
         return Found(candidates, tuple(silent))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from swarmkeep.agent.catalogue import Catalogue, Found
-from swarmkeep.errors import Unavailable
+from swarmkeep.errors import Unavailable, WrongKey
 from swarmkeep.kube.client import ObjectList
 from swarmkeep.model.kinds import Kind
 
@@ -81,3 +81,21 @@ async def test_what_is_being_deleted_is_not_restored_from_any_location(places: P
         "status": {"phase": "Deleting", "version": 2, "node": "n1", "location": "main"},
     }
     assert numbers(await look(places, 2, going)) == [(2, False), (1, True)]
+
+
+async def test_a_missing_key_is_waited_for_unless_another_location_has_a_version_as_new(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = places.locations.call
+
+    async def keyless(name: str, work: Any, limit_s: float) -> Any:
+        if name == "main":
+            raise WrongKey("main is under another key")
+        return await call(name, work, limit_s)
+
+    monkeypatch.setattr(places.locations, "call", keyless)
+    with pytest.raises(WrongKey):
+        await look(places, 2)
+    assert numbers(await look(places, 1)) == [(1, True)]
+    places.put("far", 2)
+    assert numbers(await look(places, 2)) == [(2, True), (1, True)]

@@ -232,9 +232,9 @@ async def test_a_newest_version_without_its_key_is_waited_for_and_an_older_one_i
     await other.put(2)
 
     with pytest.raises(WrongKey):
-        await catalogue.candidates("main", W)
+        await catalogue.look(["main"], W)
     await node.put(3)
-    assert [(item.number, item.usable) for item in await catalogue.candidates("main", W)] == [
+    assert [(item.number, item.usable) for item in (await catalogue.look(["main"], W)).candidates] == [
         (3, True),
         (2, False),
         (1, True),
