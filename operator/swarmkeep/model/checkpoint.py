@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -65,7 +65,7 @@ class Checkpoint:
     node: str
     location: str
     """The location that it was first written to; empty when there is no data."""
-    copies: Mapping[str, CopyState]
+    copies: Mapping[str, CopyState] = field(hash=False)
     """What each location has of it, by name; that first one too."""
     taken_at: datetime | None
     spec_hash: str
