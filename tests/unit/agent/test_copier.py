@@ -24,6 +24,7 @@ from swarmkeep.model.checkpoint import CopyState
 from swarmkeep.model.ident import Ref
 from swarmkeep.store.blob_faulty import Crashed, FaultyBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.keyring import Keyring, LocationKey
 from swarmkeep.store.pack import HEADER_BYTES
 from swarmkeep.store.repository import Repository
 
@@ -364,3 +365,29 @@ async def test_whatever_step_it_dies_or_fails_at_the_next_try_ends_with_one_good
     else:
         raise AssertionError("a copy takes more than 30 calls")
     assert step > 4
+
+
+async def test_each_location_encrypts_with_its_own_key_or_not_at_all(tmp_path: Path) -> None:
+    places = Places(tmp_path)
+    node = Node(tmp_path / "node", places)
+    (tmp_path / "sealed").mkdir()
+    sealed = Repository.open(
+        LocalBlobStore(tmp_path / "sealed"), create=True, keyring=Keyring(LocationKey(bytes(range(32))))
+    )
+    secret = b"the password" * 400
+    places.put("main", 1, secret)
+
+    class Both:
+        async def call(self, name: str, work: Callable[[Repository], Any], limit_s: float) -> Any:
+            return work(sealed if name == "sealed" else places.repository(name))
+
+    both: Any = Both()
+    copies = Copies(both, Journal(node.root / "copies"), node.root / "copying", node.cache)
+    await copies.make(WL, 1, ("main", "sealed"), "sealed")
+    await copies.make(WL, 1, ("sealed", "far"), "far")
+    sealed.get(str(WL), 1, tmp_path / "got")
+    assert (tmp_path / "got/image/pages-1.img").read_bytes() == secret
+    assert places.repository("far").manifest(str(WL), 1).entries == sealed.manifest(str(WL), 1).entries
+    assert not any(
+        b"takenAt" in path.read_bytes() for path in (tmp_path / "sealed/manifests").rglob("*") if path.is_file()
+    )
