@@ -175,8 +175,13 @@ class ImageCache:
             limit = 0
         self._evict(limit)
 
-    def make_room(self, needed_bytes: int) -> None:
-        """Lets go of as much as it takes that so much can be written on the cache's disk. Raises OSError."""
+    def make_room(self, needed_bytes: int, where: Path) -> None:
+        """Lets go of as much as it takes that so much can be written below `where`, if that is on the cache's disk.
+
+        Raises OSError.
+        """
+        if where.stat().st_dev != self._folder.stat().st_dev:
+            return
         cached = sum(image.bytes for image in self.images())
         missing = needed_bytes - free_bytes(self._folder)
         if missing > 0:

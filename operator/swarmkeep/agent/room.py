@@ -8,8 +8,10 @@ from pathlib import Path
 from swarmkeep.errors import StorageFull
 from swarmkeep.model.quantity import format_bytes
 
-RESERVED_SHARE = 0.1
-"""Of the disk: whatever else runs on the node needs room too."""
+RESERVED_SHARE = 0.05
+"""Of the disk stays free, since whatever else runs on the node needs room too,"""
+RESERVED_BYTES = 1 << 30
+"""but no more than this."""
 
 
 def free_bytes(folder: Path) -> int:
@@ -17,7 +19,8 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     found = os.statvfs(folder)
-    return max(0, found.f_bavail * found.f_frsize - int(found.f_blocks * found.f_frsize * RESERVED_SHARE))
+    reserved = min(RESERVED_BYTES, int(found.f_blocks * found.f_frsize * RESERVED_SHARE))
+    return max(0, found.f_bavail * found.f_frsize - reserved)
 
 
 def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
@@ -26,5 +29,5 @@ def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
     if needed_bytes > free:
         raise StorageFull(
             f"no room in {folder} for {purpose}: it needs {format_bytes(needed_bytes)}, {format_bytes(free)} may be "
-            f"used ({RESERVED_SHARE:.0%} of the disk stay free); free some or enlarge it"
+            "used (some of the disk stays free for others); free some or enlarge it"
         )

@@ -38,7 +38,6 @@ log = structlog.get_logger(__name__)
 STORE_LIMIT_S = 600.0
 """The longest that writing one version to storage may take."""
 
-
 NUMBER_LIMIT_S = 10.0
 """The longest that asking the first location for the newest number may take."""
 FURTHER_LIMIT_S = 2.0
@@ -333,7 +332,8 @@ class VersionTaker:
     def _find_room(self, workload: Ref, facts: ContainerFacts) -> None:
         needed = max(self._staged_bytes.get(workload, 0), memory_bytes(facts.pid, facts.id))
         try:
-            self._cache.make_room(needed)
+            self._staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._cache.make_room(needed, self._staging)
             require_room(self._staging, needed, f"another version of {workload}")
         except OSError as error:
             raise _host_error(error, self._staging / "x" / "x") from error

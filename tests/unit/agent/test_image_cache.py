@@ -99,9 +99,9 @@ def test_the_limit_holds_and_what_is_used_stays(tmp_path: Path) -> None:
     assert {item.number for item in cache.images()} == {1, 3}
     reading.clear()
     with cache.using(WL, 3):
-        cache.make_room(room.free_bytes(tmp_path) + 1_000_000_000)
+        cache.make_room(room.free_bytes(tmp_path) + 1_000_000_000, tmp_path)
         assert {item.number for item in cache.images()} == {3}
-    cache.make_room(room.free_bytes(tmp_path) + 1_000_000_000)
+    cache.make_room(room.free_bytes(tmp_path) + 1_000_000_000, tmp_path)
     assert cache.images() == []
     assert not any((tmp_path / "images").iterdir())
 
@@ -142,3 +142,9 @@ def test_a_nearly_full_disk_makes_the_cache_small(
     monkeypatch.setattr(image_cache, "free_bytes", lambda folder: 0)
     cache.adopt(WL, 1, NOW, folder(tmp_path))
     assert cache.images() == []
+
+
+def test_room_on_another_disk_costs_the_cache_nothing(cache: ImageCache, tmp_path: Path) -> None:
+    cache.adopt(WL, 1, NOW, folder(tmp_path))
+    cache.make_room(1 << 60, Path("/dev/shm"))
+    assert cache.newest(WL) == 1
