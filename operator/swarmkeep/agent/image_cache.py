@@ -136,9 +136,13 @@ class ImageCache:
         self.trim()
 
     def unmark(self, workload: Ref, number: int) -> None:
-        """The folder is about to be changed: it counts no longer."""
+        """The folder is about to be changed: it counts no longer.
+
+        A mark that a broken disk does not let go of is untrue as soon as the folder is changed.
+        """
         self._images.pop((workload, number), None)
-        _mark_path(self.path(workload, number)).unlink(missing_ok=True)
+        with suppress(OSError):
+            _mark_path(self.path(workload, number)).unlink()
 
     def take(self, workload: Ref, number: int) -> Path | None:
         """Gives an entry away, to be changed into another: a folder that only the caller knows. None when it is in use.
@@ -219,7 +223,8 @@ class ImageCache:
             except (OSError, ValueError, KeyError, InvalidObject):
                 pass
             shutil.rmtree(path, ignore_errors=True)
-            _mark_path(path).unlink(missing_ok=True)
+            with suppress(OSError):
+                _mark_path(path).unlink()
 
 
 def _mark_path(path: Path) -> Path:

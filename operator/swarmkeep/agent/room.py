@@ -7,6 +7,7 @@ from pathlib import Path
 
 from swarmkeep.errors import StorageFull
 from swarmkeep.model.quantity import format_bytes
+from swarmkeep.store.os_errors import on_this_node
 
 RESERVED_SHARE = 0.05
 """Of the disk stays free, since whatever else runs on the node needs room too,"""
@@ -24,8 +25,9 @@ def free_bytes(folder: Path) -> int:
 
 
 def require_room(folder: Path, needed_bytes: int, purpose: str) -> None:
-    """Raises StorageFull when so much does not fit below `folder`."""
-    free = free_bytes(folder)
+    """Raises StorageFull when so much does not fit below `folder`, HostError when nobody can say."""
+    with on_this_node(f"looking for room in {folder}"):
+        free = free_bytes(folder)
     if needed_bytes > free:
         raise StorageFull(
             f"no room in {folder} for {purpose}: it needs {format_bytes(needed_bytes)}, {format_bytes(free)} may be "

@@ -148,3 +148,17 @@ def test_room_on_another_disk_costs_the_cache_nothing(cache: ImageCache, tmp_pat
     cache.adopt(WL, 1, NOW, folder(tmp_path))
     cache.make_room(1 << 60, Path("/dev/shm"))
     assert cache.newest(WL) == 1
+
+
+def test_a_disk_that_lets_nothing_go_is_no_reason_to_die(
+    cache: ImageCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system")
+
+    cache.adopt(WL, 1, NOW, folder(tmp_path))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuses)
+        cache.drop(WL, 1)
+        assert cache.find(WL, 1) is None
+    assert ImageCache(tmp_path / "images", "boot", BIG).find(WL, 1) is None
