@@ -141,9 +141,7 @@ async def _run(config: Config) -> int:
     unseen = UnseenStarts(
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
     )
-    observer = Observer(
-        node, boot_id, client, containers, desired, claims, freezes, fencer, unseen, restores, tracked
-    )
+    observer = Observer(node, boot_id, client, containers, desired, claims, freezes, fencer, unseen, restores, tracked)
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
     standby = Standby(node, client, desired, locations, cache, containers)
