@@ -179,3 +179,24 @@ def test_a_node_comes_back_from_a_power_cut_before_anybody_took_its_work(lab: La
     assert redis.cli("GET", "here") == "still"
     start = api.get("workload", "redis.1")["status"]["lastStart"]
     assert (start["how"], start["reason"]) == ("Restored", "NodeLoss")
+
+
+def test_the_agent_dies_when_a_final_dump_has_just_ended_the_process(lab: Lab, api: Api, redis: Redis) -> None:
+    task = redis.wait_running()
+    newest = api.newest_version("redis.1")
+    redis.cli("SET", "last", "word")
+    watch = (
+        "until grep -qs 'Unfreezing tasks into 2' /var/lib/swarmkeep/staging/*/*.work/dump.log; do :; done; "
+        "pkill -KILL -f 'swarmkeep [a]gent' && touch /run/agent-was-killed"
+    )
+    task.node.execute(["sh", "-c", 'timeout 60 sh -c "$0" >/dev/null 2>&1 &', watch])
+    redis.update("--constraint-rm", "node.hostname==n3", "--constraint-add", "node.hostname==n2")
+    moved = redis.wait_running(other_than=task.container)
+    assert moved.node.name == "n2"
+    task.node.execute(["ls", "/run/agent-was-killed"])
+    assert redis.cli("GET", "last") == "word"
+    assert redis.good_keys(20_000) == 20_000
+    status = api.get("workload", "redis.1")["status"]
+    assert (status["lastStart"]["how"], status["lastStart"]["reason"]) == ("Restored", "Reschedule")
+    assert status["lastStart"]["version"] > newest
+    assert status["lastEnd"]["finalVersion"] == status["lastStart"]["version"]

@@ -136,7 +136,7 @@ async def _run(config: Config) -> int:
         settings.fence_after,
         story,
     )
-    stops = Stops(containers, desired, freezes, versions, tracked, story)
+    stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
     unseen = UnseenStarts(
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
@@ -148,6 +148,7 @@ async def _run(config: Config) -> int:
     report = NodeReport(node, client, features, locations, tracked, standby)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
+    finals = stops.resume(boot_id)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -174,7 +175,7 @@ async def _run(config: Config) -> int:
                     CacheSweeper(cache, locations).run(),
                 )
             ]
-            for staged in versions.clear_staging():
+            for staged in finals:
                 tasks.append(group.create_task(stops.store_final(staged)))
             await stopped.wait()
             for task in tasks:

@@ -120,7 +120,7 @@ async def _within(limit_s: float, name: str, executor: ThreadPoolExecutor, work:
     """Runs `work` in a thread. Raises Unavailable when it has not ended in time, else what it raises."""
     future = asyncio.get_running_loop().run_in_executor(executor, work)
     try:
-        # Not wait_for: up to Python 3.11 it swallows a cancellation that arrives together with the answer.
+        # Not wait_for: before Python 3.12 it forgets that its caller was called off just as the answer came.
         async with asyncio.timeout(limit_s):
             return await asyncio.shield(future)
     except TimeoutError:

@@ -186,13 +186,17 @@ class Starts:
         """Waits until no older container of the same workload runs on this node."""
         while True:
             old = self._tracked.get(start.ref)
+            if old is not None and old.finalizing:
+                # Of whichever container, and though Docker may have forgotten it already.
+                await self._wait(start, f"the final version of {start.ref} to be stored", POLL_S)
+                continue
             if old is None or old.container_id == start.facts.id:
                 return
             try:
                 facts = await self._containers.cached(old.container_id)
             except NotFound:
                 return
-            if not facts.running and old.end is not None and not old.finalizing:
+            if not facts.running and old.end is not None:
                 return
             await self._wait(start, f"the older container {facts.name} of {start.ref} to end", POLL_S)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,18 +184,3 @@ async def test_numbers_go_on_from_those_of_any_location(node: Node) -> None:
     node.places.put("far", 7)
     await node.take()
     assert node.places.numbers("main") == [8]
-
-
-async def test_what_an_earlier_life_left_half_done_goes_and_a_final_version_does_not(node: Node) -> None:
-    left = node.root / "staging/default_redis.1/v5"
-    (left / "image").mkdir(parents=True)
-    (left.with_name("v6") / "image").mkdir(parents=True)
-    staged = await node.taker.stage(node.workload, node.policy, Reason.FINAL, final_limit_s=5.0)
-    staged.save()
-    record = json.loads(staged.folder.with_name(f"{staged.folder.name}.staged.json").read_text())
-    assert record["further"] == ["far"]
-    assert [item.folder for item in node.taker.clear_staging()] == [staged.folder]
-    assert not left.exists()
-    await node.taker.store(staged)
-    assert node.places.numbers("main") == [staged.number]
-    assert node.taker.clear_staging() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -33,6 +34,8 @@ PAGES_POLL_S = 0.02
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
+LOG = "dump.log"
+OUTPUT = "runc.out"
 ENDED = "Unfreezing tasks into 2"
 """CRIU's last step of a final dump: all is written, and the processes are ended. Source: criu/seize.c, TASK_DEAD."""
 
@@ -57,7 +60,9 @@ class DumpRequest:
     tcp: str
     """`Close`: established connections are no obstacle, they will be closed on restore. `Refuse`: they are."""
     max_freeze_s: float
-    """The dump is given up when it takes longer."""
+    """The dump is given up when the container stands still for longer."""
+    stood_still_s: float = 0.0
+    """How much of that was used up when the dump was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,33 +105,33 @@ class Dumper:
         the dump is ended as if it took too long.
         """
         begun = time.monotonic()
-        await self._await_pages(request)
+        ends_at = begun + request.max_freeze_s - request.stood_still_s
+        await self._await_pages(request, ends_at)
         self._set_criu_options(request)
         process = await self._start(request)
         try:
-            async with asyncio.timeout(begun + request.max_freeze_s - time.monotonic()):
+            async with asyncio.timeout(ends_at - time.monotonic()):
                 code = await process.wait()
         except (TimeoutError, asyncio.CancelledError) as error:
-            if await asyncio.shield(self._give_up(process, request)) or self._ended_whole(request):
+            if await asyncio.shield(self._give_up(process, request)) or _ended(request):
                 return DumpResult(self._stats(request), time.monotonic() - begun)
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise DumpFailed(
-                f"the dump took longer than the {request.max_freeze_s:g} s that checkpoint.maxFreeze allows, and was "
-                "given up; the container runs on. Allow more, or make the staging folder faster"
+                f"the container stood still for longer than the {request.max_freeze_s:g} s that checkpoint.maxFreeze "
+                "allows, so the dump was given up; the container runs on. Allow more, or make the staging folder faster"
             ) from error
-        if code != 0 and not self._ended_whole(request):
-            raise DumpFailed(explain(_read(request.work_dir / "dump.log"), _read(request.work_dir / "runc.out")))
+        if code != 0 and not _ended(request):
+            raise DumpFailed(explain(_read(request.work_dir / LOG), _read(request.work_dir / OUTPUT)))
         return DumpResult(self._stats(request), time.monotonic() - begun)
 
-    async def _await_pages(self, request: DumpRequest) -> None:
+    async def _await_pages(self, request: DumpRequest, ends_at: float) -> None:
         """Waits for a lazy restore to end, which goes on while the container stands still. Raises DumpFailed.
 
         CRIU takes a page that is not there yet for an empty one.
         """
-        deadline = time.monotonic() + request.max_freeze_s
         while self._restores is not None and self._restores.still_reading(request.container_id):
-            if time.monotonic() + PAGES_POLL_S > deadline:
+            if time.monotonic() + PAGES_POLL_S > ends_at:
                 raise DumpFailed("it was restored a moment ago and its memory is still being read; later it works")
             await asyncio.sleep(PAGES_POLL_S)
 
@@ -139,7 +144,9 @@ class Dumper:
             words += ["--tcp-established", "--tcp-skip-in-flight"]
         words.append(request.container_id)
         pipe = self._guards.guard_pipe(request.container_id) if self._guards else None
-        with (request.work_dir / "runc.out").open("wb") as output:
+        with (request.work_dir / OUTPUT).open("wb") as output:
+            # It is runc's as well as ours: held until both are gone, by which `is_dumping` knows.
+            fcntl.flock(output, fcntl.LOCK_EX)
             try:
                 return await asyncio.create_subprocess_exec(
                     *words,
@@ -178,10 +185,6 @@ class Dumper:
         await _unlock_network(request.pid)
         return False
 
-    def _ended_whole(self, request: DumpRequest) -> bool:
-        """Whether a final dump has ended the processes, which CRIU does only when all is written."""
-        return not request.leave_running and ENDED in _read(request.work_dir / "dump.log")
-
     def _set_criu_options(self, request: DumpRequest) -> None:
         """Gives CRIU the options that runc has no flags for, if this container reads a file of ours (see the shim)."""
         conf = self._own_criu_conf(request.container_id)
@@ -214,6 +217,27 @@ class Dumper:
             # The dump is whole without them.
             log.warning("CRIU's figures cannot be read", container=request.container_id, error=str(error))
             return DumpStats()
+
+
+def is_dumping(work_dir: Path) -> bool:
+    """Whether a dump that was begun with this work folder still goes on, be it of an agent that is dead."""
+    try:
+        with (work_dir / OUTPUT).open("rb") as output:
+            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def has_ended_processes(work_dir: Path) -> bool:
+    """Whether the dump has ended the processes, which CRIU does only in a final one and only when all is written."""
+    return ENDED in _read(work_dir / LOG)
+
+
+def _ended(request: DumpRequest) -> bool:
+    return not request.leave_running and has_ended_processes(request.work_dir)
 
 
 def _environment() -> Mapping[str, str]:
