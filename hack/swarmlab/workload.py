@@ -258,14 +258,14 @@ class Api:
 
 
 def policy(
-    name: str, *, service: str | None = None, every: str = "5s", location: str = "main", **spec: Any
+    name: str, *, service: str | None = None, every: str = "5s", storage: Sequence[str] = ("main",), **spec: Any
 ) -> dict[str, Any]:
     """A CheckpointPolicy for a service of the same name, or the one named."""
     return {
         "apiVersion": "swarmkeep.dev/v1alpha1",
         "kind": "CheckpointPolicy",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": {"selector": {"service": service or name}, "schedule": {"every": every}, "storage": [location], **spec},
+        "spec": {"selector": {"service": service or name}, "schedule": {"every": every}, "storage": [*storage], **spec},
     }
 
 

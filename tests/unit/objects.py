@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, Reason
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, CopyState, Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Mode, Service, Task
@@ -85,7 +85,7 @@ def checkpoint(
         "resource_version": "9",
         "created_at": ago(age_s),
         "deleting": False,
-        "finalizers": ("swarmkeep.dev/data",) if phase is CheckpointPhase.STORED else (),
+        "finalizers": ("swarmkeep.dev/data",) if phase in (CheckpointPhase.STORED, CheckpointPhase.REPLICATED) else (),
         "workload": "redis.1",
         "reason": Reason.SCHEDULE,
         "pinned": False,
@@ -93,6 +93,7 @@ def checkpoint(
         "version": number,
         "node": "n1",
         "location": "main" if number else "",
+        "copies": {"main": CopyState.STORED} if number else {},
         "taken_at": ago(age_s) if number else None,
         "spec_hash": "hash",
         "stored_bytes": 1000,

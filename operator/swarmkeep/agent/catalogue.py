@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ import structlog
 
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import TURN_LIMIT_S
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.errors import DataError, InvalidObject, Unavailable, WrongKey
@@ -27,6 +28,16 @@ log = structlog.get_logger(__name__)
 LIST_LIMIT_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the locations have of a workload."""
+
+    candidates: list[Candidate]
+    """Newest first."""
+    silent: tuple[str, ...]
+    """Locations that did not answer: they may have newer ones."""
+
+
 class Catalogue:
     """The versions of workloads as a restore has to see them."""
 
@@ -35,37 +46,51 @@ class Catalogue:
         self._damage = damage
         self._locations = locations
 
-    async def candidates(self, location: str, workload: Ref, service_id: str) -> list[Candidate]:
+    async def look(self, locations: Sequence[str], workload: Ref, service_id: str, newest: int = 0) -> Found:
         """Every version whose manifest is in storage, newest first, as a task of that service has to see it.
 
-        A version that may be adopted passes for one of the service itself.
-
-        A version whose record has not reached the API yet counts as well: its node may be dead. One that is being
-        deleted, or was found damaged, does not. Raises Unavailable when the storage does not answer, and WrongKey when
-        this node does not have the key of the newest: with it the workload has to wait, where an older one will do for
-        one that is damaged. When only the API does not answer, only what is known to be damaged is vetoed: a version
-        that is really deleted has no manifest.
+        The locations are asked in their order, and no more of them than needed to find a good version of at least the
+        number `newest`. A version that may be adopted passes for one of the service itself. A version whose record has
+        not reached the API yet counts as well: its node may be dead. One that is being deleted, or was found damaged,
+        does not. Raises Unavailable when no location answers, or none of those that answer has a version: the others
+        may have. Raises WrongKey when this node does not have the key of the newest version in a location and no other
+        location has one as new: the workload has to wait for the key, where an older version will do for one that is
+        damaged. When only the API does not answer, only what is known to be damaged is vetoed: a version that is really
+        deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[_Stored]:
             numbers = repository.versions(str(workload))
             return [_stored(repository, workload, number, number == numbers[-1]) for number in numbers]
 
-        found = await self._locations.call(location, read, LIST_LIMIT_S)
-        found.sort(key=lambda item: item.candidate.number, reverse=True)
-        known = await self._known(workload) if found else []
-        if known is None and _is_foreign(found, service_id):
+        merged: dict[int, _Stored] = {}
+        silent: list[str] = []
+        problem: Unavailable | None = None
+        judgement: _Judgement | None = None
+        for name in locations:
+            limit_s = LIST_LIMIT_S if name == locations[-1] else TURN_LIMIT_S
+            try:
+                found = await self._locations.call(name, read, limit_s)
+            except Unavailable as error:
+                # A missing key outweighs all else: somebody has to bring it.
+                problem = problem if isinstance(problem, WrongKey) else error
+                silent.append(name)
+                continue
+            if found and judgement is None:
+                judgement = _Judgement(await self._known(workload), self._damage.of(workload))
+            for item in found:
+                known = merged.get(item.candidate.number)
+                if known is None or not known.candidate.usable:
+                    merged[item.candidate.number] = judgement.of(item, service_id) if judgement else item
+            if any(item.candidate.usable and number >= newest for number, item in merged.items()):
+                break
+        best = max((number for number, item in merged.items() if item.candidate.usable), default=0)
+        if problem is not None and (not merged or (isinstance(problem, WrongKey) and best < max(newest, 1))):
+            raise problem
+        stored = sorted(merged.values(), key=lambda item: item.candidate.number, reverse=True)
+        if judgement is not None and judgement.known is None and _is_foreign(stored, service_id):
             raise Unavailable(f"only the API knows whether {workload} may go on from another service's versions")
-        vetoed = self._damage.of(workload) | {
-            item.version
-            for item in known or ()
-            if item.deleting or item.phase is CheckpointPhase.DELETING or item.is_damaged
-        }
-        adopted = {item.version for item in known or () if item.adopt}
-        candidates = [
-            _adopt(item, service_id) if item.candidate.number in adopted else item.candidate for item in found
-        ]
-        return [replace(item, usable=item.usable and item.number not in vetoed) for item in candidates]
+        return Found([item.candidate for item in stored], tuple(silent))
 
     async def _known(self, workload: Ref) -> list[Checkpoint] | None:
         """The workload's Checkpoint objects; None when the API does not answer."""
@@ -83,6 +108,25 @@ class _Stored:
 
     candidate: Candidate
     container: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What is known of the versions beside what storage says."""
+
+    known: list[Checkpoint] | None
+    """The workload's Checkpoint objects; None when the API does not answer."""
+    damaged: Collection[int]
+
+    def of(self, item: _Stored, service_id: str) -> _Stored:
+        """The version with a veto, or as the service's own, where that is known."""
+        number = item.candidate.number
+        known = [checkpoint for checkpoint in self.known or () if checkpoint.version == number]
+        vetoed = number in self.damaged or any(
+            found.deleting or found.phase is CheckpointPhase.DELETING or found.is_damaged for found in known
+        )
+        candidate = _adopt(item, service_id) if any(found.adopt for found in known) else item.candidate
+        return replace(item, candidate=replace(candidate, usable=candidate.usable and not vetoed))
 
 
 def _is_foreign(found: Sequence[_Stored], service_id: str) -> bool:

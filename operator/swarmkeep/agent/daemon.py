@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import uuid
 from dataclasses import replace
@@ -13,13 +12,18 @@ from pathlib import Path
 import structlog
 
 from swarmkeep.agent.assignments import Assignments
+from swarmkeep.agent.cache_sweeper import CacheSweeper
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.copier import Copier
+from swarmkeep.agent.copies import Copies
+from swarmkeep.agent.copy_reports import CopyReports
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.importer import Importer
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
@@ -36,6 +40,7 @@ from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import ShimServer
+from swarmkeep.agent.standby import Standby
 from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
@@ -47,6 +52,7 @@ from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
 from swarmkeep.kube.connect import client_from_settings
 from swarmkeep.kube.events import EventRecorder
+from swarmkeep.model.ident import Ref
 from swarmkeep.obs import agent_metrics
 from swarmkeep.obs.exposition import serve_metrics
 from swarmkeep.obs.logs import configure_logging
@@ -68,11 +74,7 @@ async def _run(config: Config) -> int:
     settings, node = config.agent, config.node
     for folder in (settings.state_dir, settings.run_dir):
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    images = settings.state_dir / "images"
-    boot_id, first_life = _boot_id(settings.run_dir)
-    if first_life:
-        # Nothing runs from them any more, and they were not synced.
-        shutil.rmtree(images, ignore_errors=True)
+    boot_id = _boot_id(settings.run_dir)
 
     client = client_from_settings(config.api, settings.certificate, settings.key, field_manager="swarmkeep-agent")
     # A renewal that hangs must not use up the time that the next one has.
@@ -90,6 +92,7 @@ async def _run(config: Config) -> int:
     await freezer.thaw_leftovers(keep={item.container_id for item in tracked if item.phase == "Fenced"})
     features = await read_features(settings.runc, containers)
     restores = Restores(settings.run_dir / "restore")
+    cache = ImageCache(settings.images, boot_id, settings.cache_bytes, lambda: _being_read(tracked, restores))
 
     locations = Locations()
     selectors = SelectorsFile(settings.state_dir / "shim" / "selectors")
@@ -100,6 +103,14 @@ async def _run(config: Config) -> int:
     heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
     damage = KnownDamage(client)
     catalogue = Catalogue(client, locations, damage)
+    copier = Copier(
+        desired,
+        locations,
+        tracked,
+        Journal(settings.state_dir / "replicated"),
+        Copies(locations, Journal(settings.state_dir / "copies"), settings.state_dir / "copying", cache),
+        CopyReports(client, node),
+    )
     versions = VersionTaker(
         node,
         features.host,
@@ -111,13 +122,15 @@ async def _run(config: Config) -> int:
         tracked,
         records,
         damage,
+        copier,
+        cache,
     )
     starts = Starts(
         node,
         boot_id,
         settings.run_dir,
         settings.docker_root,
-        images,
+        cache,
         containers,
         desired,
         claims,
@@ -133,12 +146,11 @@ async def _run(config: Config) -> int:
     unseen = UnseenStarts(
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
     )
-    observer = Observer(
-        node, boot_id, client, images, containers, desired, claims, freezes, fencer, unseen, restores, tracked
-    )
+    observer = Observer(node, boot_id, client, containers, desired, claims, freezes, fencer, unseen, restores, tracked)
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
-    assignments = Assignments(node, client, desired, locations, scheduler, tracked)
-    report = NodeReport(node, client, features, locations, tracked)
+    assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
+    standby = Standby(node, client, desired, locations, cache, containers)
+    report = NodeReport(node, client, features, locations, tracked, standby)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
     finals = stops.resume(boot_id)
@@ -161,11 +173,14 @@ async def _run(config: Config) -> int:
                     scheduler.run(),
                     assignments.run(),
                     report.run(),
+                    copier.run(),
+                    standby.run(),
                     Sweeper(locations).run(),
                     Rewrapper(locations).run(),
                     damage.run(),
                     Importer(node, client, desired, locations).run(),
                     Verifier(node, client, locations, settings.scrub_rate, settings.verify_limit).run(),
+                    CacheSweeper(cache, locations).run(),
                 )
             ]
             for staged in finals:
@@ -180,17 +195,24 @@ async def _run(config: Config) -> int:
     return 0
 
 
-def _boot_id(run_dir: Path) -> tuple[str, bool]:
-    """Identifies this boot of the node, and says whether this is the agent's first life in it.
+def _being_read(tracked: TrackedContainers, restores: Restores) -> frozenset[tuple[Ref, int]]:
+    """Versions from whose images restored processes of this node still read their memory."""
+    return frozenset(
+        (item.ref, item.start["version"])
+        for item in tracked
+        if item.start and item.start.get("version") and restores.still_reading(item.container_id)
+    )
 
-    It is the kernel's own id and a mark in the run folder, which a reboot empties.
+
+def _boot_id(run_dir: Path) -> str:
+    """Identifies this boot of the node: the kernel's own id and a mark in the run folder, which a reboot empties.
 
     Nodes that share one kernel, as in the lab, reboot without a new kernel id.
     """
     mark = run_dir / "boot-id"
     try:
-        return mark.read_text(), False
+        return mark.read_text()
     except FileNotFoundError:
         value = f"{BOOT_ID.read_text().strip()}-{uuid.uuid4().hex[:8]}"
         mark.write_text(value)
-        return value, True
+        return value

@@ -11,6 +11,7 @@ import structlog
 import swarmkeep
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime.features import NodeFeatures
+from swarmkeep.agent.standby import Standby
 from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.errors import NotFound, SwarmKeepError
 from swarmkeep.kube.client import Client
@@ -25,13 +26,20 @@ class NodeReport:
     """Writes the object when something in it has changed."""
 
     def __init__(
-        self, node: str, client: Client, features: NodeFeatures, locations: Locations, tracked: TrackedContainers
+        self,
+        node: str,
+        client: Client,
+        features: NodeFeatures,
+        locations: Locations,
+        tracked: TrackedContainers,
+        standby: Standby,
     ) -> None:
         self._node = node
         self._client = client
         self._features = features
         self._locations = locations
         self._tracked = tracked
+        self._standby = standby
         self._written: dict[str, Any] | None = None
 
     async def run(self) -> None:
@@ -76,5 +84,6 @@ class NodeReport:
                 "memoryBytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             },
             "locations": locations,
+            "standbys": self._standby.report(),
             "workloads": sum(item.epoch > 0 and item.end is None for item in self._tracked),
         }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -44,7 +42,6 @@ class Observer:
         node: str,
         boot_id: str,
         client: Client,
-        images: Path,
         containers: Containers,
         desired: Desired,
         claims: Claims,
@@ -56,7 +53,6 @@ class Observer:
     ) -> None:
         self._node = node
         self._boot_id = boot_id
-        self._images = images
         self._containers = containers
         self._desired = desired
         self._claims = claims
@@ -307,4 +303,3 @@ class Observer:
     def _forget(self, tracked: Tracked) -> None:
         self._tracked.drop(tracked)
         self._reported.pop(tracked.ref, None)
-        shutil.rmtree(self._images / f"{tracked.ref.namespace}_{tracked.ref.name}", ignore_errors=True)

@@ -28,7 +28,7 @@ def checkpoint_record(
     """What the API has to know of one version: an object to create if it is not there, and its status."""
     labels = {LABEL_WORKLOAD: workload.name, LABEL_POLICY: policy, LABEL_NODE: node}
     metadata: dict[str, Any] = {"name": name, "namespace": workload.namespace, "labels": labels}
-    if status.get("phase") == "Stored":
+    if status.get("phase") in ("Stored", "Replicated"):
         metadata["finalizers"] = [DATA_FINALIZER]
     return {
         "apiVersion": CHECKPOINT.api_version,

@@ -50,6 +50,8 @@ class Staged:
     workload: Ref
     policy: str
     location: str
+    further: tuple[str, ...]
+    """Locations that it is copied to afterwards."""
     reason: Reason
     number: int
     checkpoint: str
@@ -114,6 +116,7 @@ class Staged:
             "workload": str(self.workload),
             "policy": self.policy,
             "location": self.location,
+            "further": list(self.further),
             "reason": str(self.reason),
             "number": self.number,
             "checkpoint": self.checkpoint,
@@ -195,6 +198,7 @@ def _read_record(path: Path) -> Staged:
         workload=Ref.parse(raw["workload"]),
         policy=raw["policy"],
         location=raw["location"],
+        further=tuple(raw.get("further", ())),
         reason=Reason(raw["reason"]),
         number=int(raw["number"]),
         checkpoint=raw["checkpoint"],

@@ -16,7 +16,9 @@ from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims, Taken
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
@@ -33,12 +35,15 @@ from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.ends import SeenEnd, end_status
 from swarmkeep.plan.protection import Protection
 from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
+from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
 
 log = structlog.get_logger(__name__)
 
 FETCH_LIMIT_S = 600.0
 """The longest that reading a version from storage may take."""
+OLDER_AFTER = timedelta(seconds=10)
+"""How long a location that does not answer is waited for before an older version from another one is taken."""
 POLL_S = 0.2
 POLICIES_LIMIT_S = 30.0
 
@@ -84,7 +89,7 @@ class Starts:
         boot_id: str,
         run_dir: Path,
         docker_root: Path,
-        images: Path,
+        cache: ImageCache,
         containers: Containers,
         desired: Desired,
         claims: Claims,
@@ -101,7 +106,7 @@ class Starts:
         self._boot_id = boot_id
         self._run_dir = run_dir
         self._docker_root = docker_root
-        self._images = images
+        self._cache = cache
         self._containers = containers
         self._desired = desired
         self._claims = claims
@@ -202,9 +207,9 @@ class Starts:
             try:
                 got = await self._claims.take(start.ref, Phase.RESTORING, seen)
             except NotFound:
-                if not await self._locations.call(
-                    start.policy.location, lambda repository: repository.versions(str(start.ref)), 10.0
-                ):
+                if not (
+                    await self._catalogue.look(start.policy.locations, start.ref, start.protection.service_id)
+                ).candidates:
                     return None
                 await self._wait(start, f"the operator to make the workload {start.ref}", POLL_S)
                 continue
@@ -249,42 +254,73 @@ class Starts:
         return SeenEnd(old.epoch, end) if end else None
 
     async def _candidates(self, start: _Start) -> list[Candidate]:
+        """The versions; waits for a location that does not answer while only it can have the newest one."""
+        newest = start.taken.before.newest if start.taken else None
+        number = newest.number if newest else 0
+        until = min(start.deadline, datetime.now(UTC) + OLDER_AFTER)
         while True:
             try:
                 service = start.protection.service_id
-                return await self._catalogue.candidates(start.policy.location, start.ref, service)
+                found = await self._catalogue.look(start.policy.locations, start.ref, service, number)
             except Unavailable as error:
                 await self._wait(start, str(error), 0.5)
+                continue
+            best = max((item.number for item in found.candidates if item.usable), default=0)
+            if best >= number or not found.silent or datetime.now(UTC) >= until:
+                return found.candidates
+            start.conversation.waiting_for = f"version {number} of {start.ref} from {found.silent[0]}"
+            await asyncio.sleep(0.5)
 
     async def _prefetch(self, start: _Start) -> None:
         """Reads the newest version from storage while the claim is still waited for."""
         try:
             service = start.protection.service_id
-            candidates = await self._catalogue.candidates(start.policy.location, start.ref, service)
-            newest = next((item for item in candidates if item.usable), None)
+            found = await self._catalogue.look(start.policy.locations, start.ref, service)
+            newest = next((item for item in found.candidates if item.usable), None)
             if newest is not None:
-                await self._fetch(start, newest.number)
+                with self._cache.using(start.ref, newest.number):
+                    await self._fetch(start, newest.number)
         except SwarmKeepError as error:
             # Whatever is wrong shows again, and counts then, when the version is really chosen.
             log.info("could not read ahead", workload=str(start.ref), error=str(error))
 
     async def _fetch(self, start: _Start, version: int) -> Path:
-        target = self._images / f"{start.ref.namespace}_{start.ref.name}" / f"v{version}"
-        if target.is_dir():
+        """The version's folder, from the cache if it is there and whole; else it is read from storage into the cache.
+
+        Raises DataError, HostError, NotFound, Unavailable.
+        """
+        async with self._cache.filling(start.ref, version):
+            cached = await asyncio.to_thread(self._cache.find, start.ref, version)
+            if cached is not None:
+                return cached
+            target = self._cache.path(start.ref, version)
+            manifest = await self._get(start, version, target)
+            await asyncio.to_thread(self._cache.mark, start.ref, version, manifest.taken_at)
             return target
-        target.parent.mkdir(parents=True, exist_ok=True)
 
-        def get(repository: Repository) -> None:
+    async def _get(self, start: _Start, version: int, target: Path) -> Manifest:
+        def get(repository: Repository) -> Manifest:
             # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
-            repository.get(str(start.ref), version, target, durable=False)
+            return repository.get(str(start.ref), version, target, durable=False)
 
-        await self._locations.call(start.policy.location, get, FETCH_LIMIT_S)
-        return target
+        return await read_from_first(
+            self._locations, start.policy.locations, start.ref, version, get, FETCH_LIMIT_S, DAMAGE_FIRST
+        )
 
     async def _try_restore(
         self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
     ) -> str | None:
         """Restores a version; returns what went wrong, or None when the process runs."""
+        with self._cache.using(start.ref, decision.version):
+            error = await self._restore_held(start, decision, candidates, failed)
+        if error is not None:
+            # Should the folder be the reason, the next try reads it from storage.
+            await asyncio.to_thread(self._cache.drop, start.ref, decision.version)
+        return error
+
+    async def _restore_held(
+        self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
+    ) -> str | None:
         start.conversation.waiting_for = f"version {decision.version} of {start.ref} from storage"
         # If this agent dies before it hears how that went, the next one sees the container, and the rest here.
         attempt = self._start_status(start, "Restored", decision, 0, decision.version)
@@ -295,7 +331,7 @@ class Starts:
             rootfs = _rootfs(Path(str(start.conversation.question["bundle"])))
             start.layer_applied = any((image / "layer").iterdir())
             await asyncio.to_thread(layer.apply, image / "layer", rootfs)
-        except (DataError, HostError, OSError) as error:
+        except (DataError, HostError, NotFound, OSError) as error:
             metrics.RESTORES.labels(decision.reason, "failed").inc()
             return str(error)
         work = self._run_dir / "restore" / start.facts.id

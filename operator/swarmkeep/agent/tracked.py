@@ -37,6 +37,8 @@ class Tracked:
     """The last version that was stored without leaning on others, since one of them was damaged; 0 for none."""
     newest: dict[str, Any] | None = None
     """status.newestVersion of the workload."""
+    replicas: list[dict[str, Any]] = field(default_factory=list)
+    """status.replicas of the workload."""
     last_try_at: datetime | None = None
     failure: dict[str, Any] | None = None
     """status.lastFailure of the workload."""
@@ -79,6 +81,7 @@ class Tracked:
             else {"id": self.container_id, "taskID": self.task_id, "startedAt": format_time(self.started_at)},
             "specHash": self.spec_hash,
             "newestVersion": self.newest,
+            "replicas": self.replicas or None,
             "lastFailure": self.failure,
             "failedRestores": self.failed_restores or None,
             **({"lastStart": self.start} if self.start else {}),

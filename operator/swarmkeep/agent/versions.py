@@ -16,11 +16,15 @@ from typing import Any
 
 import structlog
 
+from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.freezes import Freezes, Why
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
+from swarmkeep.agent.room import require_room
 from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.cgroups import memory_bytes
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.dump import Dumper, DumpRequest, DumpResult, has_ended_processes, is_dumping
 from swarmkeep.agent.staged import Progress, Staged, find_staged, is_set_aside, is_taken
@@ -45,6 +49,9 @@ DUMP_POLL_S = 0.2
 OLD_DUMP_LIMIT_S = 60.0
 """How long the dump of an earlier agent may go on before somebody is told."""
 NUMBER_LIMIT_S = 10.0
+"""The longest that asking the first location for the newest number may take."""
+FURTHER_LIMIT_S = 2.0
+"""For the other locations: one that is slow or gone must not delay a version."""
 
 
 class NotRunning(DumpFailed):
@@ -74,6 +81,8 @@ class VersionTaker:
         tracked: TrackedContainers,
         records: Records,
         damage: KnownDamage,
+        copier: Copier,
+        cache: ImageCache,
     ) -> None:
         self._node = node
         self._host = host
@@ -85,6 +94,9 @@ class VersionTaker:
         self._tracked = tracked
         self._records = records
         self._damage = damage
+        self._copier = copier
+        self._cache = cache
+        self._staged_bytes: dict[Ref, int] = {}
         self._dumping = asyncio.Lock()
         self._letting_go: asyncio.Task[None] | None = None
 
@@ -131,6 +143,8 @@ class VersionTaker:
             facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")
+            # Before the container is frozen: it must not stand still for a dump that cannot be written.
+            await asyncio.to_thread(self._find_room, tracked.ref, facts)
             staged = self._intent(tracked, policy, reason, number, checkpoint, facts)
             try:
                 (staged.folder / "image").mkdir(parents=True)
@@ -149,6 +163,7 @@ class VersionTaker:
                 raise
         metrics.FROZEN_SECONDS.labels(str(reason)).observe(frozen_s)
         staged = staged.measured(taken_at, frozen_s, _sizes(staged.folder), dumped.stats_status())
+        self._staged_bytes[tracked.ref] = sum(staged.bytes.values())
         if final:
             return self._ended(staged)
         shutil.rmtree(staged.work, ignore_errors=True)
@@ -174,6 +189,7 @@ class VersionTaker:
             workload=tracked.ref,
             policy=policy.ref.name,
             location=policy.location,
+            further=policy.locations[1:],
             reason=reason,
             number=number,
             checkpoint=checkpoint or checkpoint_name(tracked.ref.name, number),
@@ -218,6 +234,9 @@ class VersionTaker:
                 raise
 
         stored = await self._locations.call(staged.location, put, STORE_LIMIT_S)
+        stored_at = format_time(datetime.now(UTC))
+        first = {"name": staged.location, "state": "Stored", "storedAt": stored_at, "bytes": stored}
+        await self._keep_ready(staged)
         if staged.reason is Reason.FINAL:
             # On a full disk the rest can be written only now; its own record still says that all this is to be done.
             staged.drop_data()
@@ -229,8 +248,9 @@ class VersionTaker:
             staged.status
             | {
                 "phase": "Stored",
-                "storedAt": format_time(datetime.now(UTC)),
+                "storedAt": stored_at,
                 "bytes": {**staged.bytes, "stored": stored},
+                "locations": [first, *({"name": name, "state": "Pending"} for name in staged.further)],
             },
         )
         tracked = self._tracked.get(staged.workload)
@@ -256,6 +276,7 @@ class VersionTaker:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
         staged.discard()
+        self._copier.stored(staged.workload, (staged.location, *staged.further))
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
             metrics.VERSION_BYTES.labels(kind).inc(count)
@@ -446,17 +467,43 @@ class VersionTaker:
     def _folder(self, workload: Ref, number: int) -> Path:
         return self._staging / f"{workload.namespace}_{workload.name}" / f"v{number}"
 
+    async def _keep_ready(self, staged: Staged) -> None:
+        """Moves a folder that is in storage now into the cache."""
+        if self._cache.is_filling(staged.workload, staged.number):
+            # A task that comes up here already reads it from storage: that must not keep this one's claim.
+            return
+        async with self._cache.filling(staged.workload, staged.number):
+            await asyncio.to_thread(self._cache.adopt, staged.workload, staged.number, staged.taken_at, staged.folder)
+
     async def _next_number(self, tracked: Tracked, policy: Policy) -> int:
         if tracked.number == 0:
-            known = await self._locations.call(
-                policy.location, lambda repository: repository.versions(str(tracked.ref)), NUMBER_LIMIT_S
+            found = await asyncio.gather(
+                self._highest_number(policy.location, tracked.ref, NUMBER_LIMIT_S),
+                *(self._highest_number(name, tracked.ref, FURTHER_LIMIT_S) for name in policy.locations[1:]),
+                return_exceptions=True,
             )
-            tracked.number = max(known, default=0)
+            if isinstance(found[0], BaseException):
+                raise found[0]
+            # A first location that was replaced starts anew; numbers must not, as long as another has old versions.
+            tracked.number = max(number for number in found if isinstance(number, int))
         tracked.number += 1
         while is_taken(self._folder(tracked.ref, tracked.number)):
             tracked.number += 1
         self._tracked.save(tracked)
         return tracked.number
+
+    def _find_room(self, workload: Ref, facts: ContainerFacts) -> None:
+        needed = max(self._staged_bytes.get(workload, 0), memory_bytes(facts.pid, facts.id))
+        try:
+            self._staging.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._cache.make_room(needed, self._staging)
+            require_room(self._staging, needed, f"another version of {workload}")
+        except OSError as error:
+            raise _host_error(error, self._staging / "x" / "x") from error
+
+    async def _highest_number(self, location: str, workload: Ref, limit_s: float) -> int:
+        known = await self._locations.call(location, lambda repository: repository.versions(str(workload)), limit_s)
+        return max(known, default=0)
 
     def _record(self, name: str, workload: Ref, policy: str, reason: Reason, status: dict[str, Any]) -> None:
         self._records.add(

@@ -132,6 +132,11 @@ def _workload(obj: Object, now: datetime) -> Facts:
         facts.append(("Newest version", f"{newest.get('number')}, taken {age(newest.get('takenAt'), now)} ago{frozen}"))
     else:
         facts.append(("Newest version", "<none>: a lost node would lose its state"))
+    for replica in status.get("replicas") or ():
+        has = f"version {replica['version']}" if replica.get("version") else "no version yet"
+        if replica.get("takenAt"):
+            has += f", taken {age(replica['takenAt'], now)} ago"
+        facts.append((f"In {replica['location']}", has + (f": {replica['message']}" if replica.get("message") else "")))
     for field, title in (("lastStart", "Last start"), ("lastEnd", "Last end")):
         happened = status.get(field)
         if happened:
@@ -171,6 +176,13 @@ def _checkpoint(obj: Object, now: datetime) -> Facts:
         facts.append(("Taken", since(status["takenAt"], now) + (f" on {status['node']}" if status.get("node") else "")))
     if status.get("frozenSeconds") is not None:
         facts.append(("Frozen", f"for {_seconds(status['frozenSeconds'])}"))
+    for item in status.get("locations") or ():
+        told = str(item["state"])
+        if item.get("storedAt"):
+            told += f" {age(item['storedAt'], now)} ago"
+        if item.get("bytes") is not None:
+            told += f", {_bytes(item['bytes'])}"
+        facts.append((f"In {item['name']}", told + (f": {item['message']}" if item.get("message") else "")))
     if sizes:
         facts.append(("Size", ", ".join(f"{_bytes(size)} {name}" for name, size in sizes.items())))
     facts += _verified(status, now)
@@ -227,11 +239,24 @@ _SUMMARIES: Mapping[str, tuple[Callable[[Object, datetime], Facts], frozenset[st
     ),
     "Workload": (
         _workload,
-        frozenset({"phase", "claim", "newestVersion", "lastStart", "lastEnd", "lastFailure"}),
+        frozenset({"phase", "claim", "newestVersion", "replicas", "lastStart", "lastEnd", "lastFailure"}),
     ),
     "Checkpoint": (
         _checkpoint,
-        frozenset({"phase", "takenAt", "node", "frozenSeconds", "bytes", "message", "verified", "verification"}),
+        frozenset(
+            {
+                "phase",
+                "takenAt",
+                "node",
+                "frozenSeconds",
+                "bytes",
+                "location",
+                "locations",
+                "message",
+                "verified",
+                "verification",
+            }
+        ),
     ),
     "Node": (_node, frozenset({"addresses", "workloads"})),
 }

@@ -75,6 +75,8 @@ def _read_value(hint: Any, value: Any, origin: str, where: str) -> Any:
     if not isinstance(value, str):
         raise InvalidObject(f"{origin}: {where} must be a text, not {type(value).__name__}")
     try:
+        if hint is int:
+            return parse_quantity(value)
         if hint is timedelta:
             return parse_duration(value)
         if hint is int:

@@ -86,6 +86,12 @@ class AgentSettings:
     """Sockets and what a reboot makes untrue."""
     staging_dir: Path | None = None
     """Where dumps are first written; None means `state_dir`/staging. A tmpfs makes the frozen time shorter."""
+    cache_bytes: int = 4 << 30
+    """How much the newest versions, kept ready for a restore, may take on this node's disk; never more than half of
+    what is free. 0 keeps none."""
+    cache_dir: Path | None = None
+    """Where they are kept; None means `state_dir`/images. On another file system than staging only what was fetched
+    is kept."""
     docker: str = "unix:///var/run/docker.sock"
     docker_root: Path = Path("/var/lib/docker")
     """Docker's data root, as `docker info` tells it."""
@@ -115,6 +121,11 @@ class AgentSettings:
     def staging(self) -> Path:
         """Where dumps are first written."""
         return self.staging_dir or self.state_dir / "staging"
+
+    @property
+    def images(self) -> Path:
+        """Where ready images are kept."""
+        return self.cache_dir or self.state_dir / "images"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ OnChange = Callable[[Kind, Ref, Obj | None, Obj | None], None]
 KINDS = (POLICY, WORKLOAD, CHECKPOINT, NODE, LOCATION, LEASE)
 
 _ACTIVE = frozenset({"Pending", "Dumping", "Storing", "Deleting"})
+_FINISHED = frozenset({"Stored", "Replicated"})
 
 
 def ref_of(obj: Obj) -> Ref:
@@ -151,18 +152,34 @@ class Cache:
                 continue
             status = section(obj, "status")
             change(self._by_workload, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
-            if status.get("phase") in _ACTIVE:
+            if status.get("phase") in _ACTIVE or is_incomplete(obj):
                 change(self._active, status.get("node", ""), ref)
             verifier = section(status, "verification").get("node")
             if verifier:
                 change(self._active, verifier, ref)
             if section(status, "verified").get("result") == Result.DAMAGED:
                 change(self._damaged, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
-            if status.get("phase") == "Stored":
-                location = status.get("location", "")
+            for location, stored in held(obj):
                 count, size = self._totals.get(location, (0, 0))
-                stored = section(status, "bytes").get("stored", 0)
                 self._totals[location] = (count + sign, size + sign * stored)
+
+
+def held(checkpoint: Obj) -> list[tuple[str, int]]:
+    """The locations that have a finished version, and how many bytes were written to each for it."""
+    status = section(checkpoint, "status")
+    if status.get("phase") not in _FINISHED:
+        return []
+    listed = status.get("locations")
+    if listed is None:
+        return [(status.get("location", ""), section(status, "bytes").get("stored", 0))]
+    return [(item["name"], item.get("bytes", 0)) for item in listed if item["state"] == "Stored"]
+
+
+def is_incomplete(checkpoint: Obj) -> bool:
+    """Whether some location still lacks a finished version."""
+    status = section(checkpoint, "status")
+    listed = status.get("locations") or ()
+    return status.get("phase") == "Stored" and any(item["state"] != "Stored" for item in listed)
 
 
 def _add(index: dict[Any, set[Ref]], key: Any, ref: Ref) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from swarmkeep.controllers.cache import Obj
+from swarmkeep.controllers.cache import Obj, held
 from swarmkeep.controllers.queue import Key, KeyedQueue
 from swarmkeep.controllers.world import World
 from swarmkeep.model.checkpoint import CheckpointPhase
@@ -22,7 +22,7 @@ SOON_S = 0.2
 POLICY_S = 1.0
 TOTALS_S = 5.0
 
-_SETTLED = (CheckpointPhase.STORED, CheckpointPhase.FAILED)
+_SETTLED = (CheckpointPhase.STORED, CheckpointPhase.REPLICATED, CheckpointPhase.FAILED)
 
 Wish = tuple[Kind, Ref, float]
 
@@ -87,12 +87,14 @@ class Dependents:
         if new is not None and (was_unpinned or _verified(old) != _verified(new)):
             # It may go now, or will not be restored any more, though its phase is the same.
             yield WORKLOAD, Ref(ref.namespace, section(new, "spec")["workload"]), SOON_S
+        before, after = (set(held(obj)) if obj is not None else set() for obj in (old, new))
+        for location, _ in before ^ after:
+            yield LOCATION, Ref("", location), TOTALS_S
         if _phase(old) == _phase(new):
             return
         for obj in (old, new):
             if obj is not None and _phase(obj) in _SETTLED:
                 yield WORKLOAD, Ref(ref.namespace, section(obj, "spec")["workload"]), SOON_S
-                yield LOCATION, Ref("", section(obj, "status").get("location", "")), TOTALS_S
 
     def _of_policy(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         self._world.policies_changed()
@@ -120,6 +122,13 @@ class Dependents:
                 yield WORKLOAD, workload, 0.0
             for checkpoint in self._world.cache.checkpoints_active_on(ref.name):
                 yield CHECKPOINT, checkpoint, 0.0
+        ready_before, ready_after = (_standbys(status) for status in (before, after))
+        for name in ready_before.keys() | ready_after.keys():
+            # Every new version changes which one is ready; only whether one is matters here.
+            if ready_changed or bool(ready_before.get(name)) != bool(ready_after.get(name)):
+                workload = Ref.parse(name)
+                if self._world.cache.get(WORKLOAD, workload) is not None:
+                    yield WORKLOAD, workload, SOON_S
 
     def _of_location(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None:
@@ -161,6 +170,10 @@ def _verified(obj: Obj | None) -> Mapping[str, object]:
 
 def _is_pinned(obj: Obj | None) -> bool:
     return section(obj or {}, "spec").get("pinned", False) is True
+
+
+def _standbys(status: Obj) -> dict[str, int | None]:
+    return {item["workload"]: item.get("version") for item in status.get("standbys") or ()}
 
 
 def _generation(obj: Obj) -> object:

@@ -18,14 +18,16 @@ from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
 from swarmkeep.model.wire import optional_time, section
-from swarmkeep.model.workload import Phase, Workload, parse_workload
+from swarmkeep.model.workload import Phase, Workload, parse_replicas, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView
 from swarmkeep.plan.importing import ImportState
 from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
+from swarmkeep.plan.placement import may_run_on
 from swarmkeep.plan.policy_status import Member, PolicyView
 from swarmkeep.plan.resolve import matches, task_of, winner_of
+from swarmkeep.plan.standby import StandbyNode
 from swarmkeep.plan.workers import Worker
 from swarmkeep.plan.workload_status import Place, WorkloadView
 
@@ -77,7 +79,6 @@ class World:
             for service in self.swarm.services.values():
                 if service.id not in self.swarm.tasks and matches(policy.selector, service):
                     raise NotYet(f"the tasks of service {service.name} are not known yet")
-        location = self.cache.get(LOCATION, Ref("", policy.location)) if policy else None
         return PolicyView(
             ref=ref,
             generation=_generation(obj),
@@ -88,10 +89,10 @@ class World:
             swarm_problem=self.swarm_problem,
             known=_Specs(self.cache),
             members=tuple(
-                Member(parse_workload(item), _conditions(item), _failure(item))
+                Member(parse_workload(item), _conditions(item), _failure(item), parse_replicas(item))
                 for item in self.cache.workloads_of_policy(ref)
             ),
-            location=None if location is None else _conditions(location),
+            locations={name: self._location_conditions(name) for name in policy.locations} if policy else {},
         )
 
     def workload_view(self, ref: Ref) -> WorkloadView:
@@ -125,6 +126,7 @@ class World:
             checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
             workers=self.workers(),
             scrub_interval=self._scrub_interval,
+            standbys=self._standbys(ref, service) if policy is not None and policy.restore.warm_standby else (),
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:
@@ -139,7 +141,9 @@ class World:
             or (checkpoint.reason is not Reason.ON_DEMAND and LABEL_NODE in section(obj, "metadata", "labels")),
             workload=parse_workload(workload) if workload is not None else None,
             workers=self.workers(),
-            location_known=self.cache.get(LOCATION, Ref("", checkpoint.location)) is not None,
+            locations_known=frozenset(
+                name for name in checkpoint.copies if self.cache.get(LOCATION, Ref("", name)) is not None
+            ),
         )
 
     def node_view(self, ref: Ref) -> NodeView:
@@ -204,6 +208,32 @@ class World:
             ids = {ref.name: section(obj, "status").get("swarmNodeID") for ref, obj in nodes.items()}
             self._node_names = {node_id: name for name, node_id in ids.items() if node_id}
         return self._workers
+
+    def _standbys(self, workload: Ref, service: Service | None) -> tuple[StandbyNode, ...]:
+        return tuple(self._standby(obj, str(workload), service) for obj in self.cache.all(NODE).values())
+
+    def _standby(self, obj: Obj, workload: str, service: Service | None) -> StandbyNode:
+        status, worker = section(obj, "status"), _worker(obj)
+        in_swarm = self._swarm_node(obj)
+        # While the Swarm cannot be asked, nothing speaks against a node that is ready.
+        fits = in_swarm is None or (
+            in_swarm.availability == "active" and (service is None or may_run_on(service.constraints, in_swarm))
+        )
+        versions = section(obj, "status", "versions")
+        said: Mapping[str, Any] = next(
+            (item for item in status.get("standbys") or () if item["workload"] == workload), {}
+        )
+        return StandbyNode(
+            name=worker.name,
+            able=worker.ready and fits,
+            locations=worker.locations,
+            host=(versions.get("kernel", ""), versions.get("criu", "")),
+            ready_version=said.get("version"),
+        )
+
+    def _location_conditions(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
+        obj = self.cache.get(LOCATION, Ref("", name))
+        return None if obj is None else _conditions(obj)
 
     def _policy(self, ref: Ref) -> Policy | str:
         """The policy, or what is wrong with it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -22,8 +22,19 @@ class CheckpointPhase(StrEnum):
     DUMPING = "Dumping"
     STORING = "Storing"
     STORED = "Stored"
+    """The first location has every byte that it needs."""
+    REPLICATED = "Replicated"
+    """All locations have."""
     FAILED = "Failed"
     DELETING = "Deleting"
+
+
+class CopyState(StrEnum):
+    """What one location has of a version."""
+
+    STORED = "Stored"
+    PENDING = "Pending"
+    FAILED = "Failed"
 
 
 class Reason(StrEnum):
@@ -105,6 +116,9 @@ class Checkpoint:
     version: int | None
     node: str
     location: str
+    """The location that it was first written to; empty when there is no data."""
+    copies: Mapping[str, CopyState] = field(hash=False)
+    """What each location has of it, by name; that first one too."""
     taken_at: datetime | None
     spec_hash: str
     stored_bytes: int
@@ -126,12 +140,29 @@ class Checkpoint:
     @property
     def is_stored(self) -> bool:
         """Its bytes are in storage, right or wrong, and are to stay there."""
-        return self.phase is CheckpointPhase.STORED and not self.deleting and self.version is not None
+        return self.finished and not self.deleting and self.version is not None
 
     @property
     def is_good(self) -> bool:
         """It is in storage, stays there, and nobody has found it damaged: it can be restored."""
         return self.is_stored and not self.is_damaged
+
+    @property
+    def finished(self) -> bool:
+        """Whether it can be restored, as far as its phase tells."""
+        return self.phase in (CheckpointPhase.STORED, CheckpointPhase.REPLICATED)
+
+    @property
+    def data_in(self) -> tuple[str, ...]:
+        """The locations that are known to have it: these must let go of it before the object may go."""
+        return tuple(name for name, state in self.copies.items() if state is CopyState.STORED)
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a location still lacks it."""
+        return self.phase is CheckpointPhase.STORED and any(
+            state is not CopyState.STORED for state in self.copies.values()
+        )
 
 
 def parse_checkpoint(obj: Object) -> Checkpoint:
@@ -150,6 +181,7 @@ def parse_checkpoint(obj: Object) -> Checkpoint:
         version=status.get("version"),
         node=status.get("node", ""),
         location=status.get("location", ""),
+        copies=_copies(status),
         taken_at=optional_time(status.get("takenAt")),
         spec_hash=status.get("specHash", ""),
         stored_bytes=section(status, "bytes").get("stored", 0),
@@ -184,3 +216,10 @@ def _verified(raw: Mapping[str, Any]) -> Verified | None:
         trouble_at=optional_time(raw.get("troubleAt")),
         files=tuple(item["path"] for item in raw.get("problems") or ()),
     )
+
+
+def _copies(status: Object) -> Mapping[str, CopyState]:
+    listed = {item["name"]: CopyState(item["state"]) for item in status.get("locations") or ()}
+    location = status.get("location")
+    # Versions of before there could be several locations name only the one.
+    return {location: CopyState.STORED, **listed} if location else listed

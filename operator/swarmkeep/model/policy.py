@@ -73,6 +73,8 @@ class RestoreRules:
     """How often one version is tried before the next older one."""
     otherwise: Otherwise = Otherwise.FRESH
     hold_limit: timedelta = timedelta(seconds=60)
+    warm_standby: int = 0
+    """How many other nodes keep the newest version ready: 0 or 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,8 @@ class Policy:
     jitter: float
     """Share of `every` by which a version may move, 0 to 0.99."""
     suspend: bool
-    location: str
-    """Name of the StorageLocation."""
+    locations: tuple[str, ...]
+    """Names of the StorageLocations: versions are written to the first, and copied from there to the others."""
     retention: RetentionRules
     on_stop: bool
     tcp: Tcp
@@ -124,6 +126,11 @@ class Policy:
     fencing: Fencing
     services: tuple[str, ...] = ()
     """Names of the services that the operator found to match."""
+
+    @property
+    def location(self) -> str:
+        """The StorageLocation that makes a version Stored."""
+        return self.locations[0]
 
 
 def parse_policy(obj: Object) -> Policy:
@@ -134,6 +141,9 @@ def parse_policy(obj: Object) -> Policy:
     every = parse_duration(schedule["every"])
     if every < MIN_EVERY:
         raise InvalidObject(f"checkpointpolicy {ref}: spec.schedule.every is {schedule['every']}, the shortest is 1s")
+    locations = tuple(spec["storage"])
+    if len(set(locations)) < len(locations):
+        raise InvalidObject(f"checkpointpolicy {ref}: spec.storage names a location twice: {', '.join(locations)}")
     selector = section(spec, "selector")
     return Policy(
         ref=ref,
@@ -143,7 +153,7 @@ def parse_policy(obj: Object) -> Policy:
         every=every,
         jitter=int(schedule.get("jitter", "10%").rstrip("%")) / 100,
         suspend=schedule.get("suspend", False),
-        location=spec["storage"][0],
+        locations=locations,
         retention=_retention(section(spec, "retention"), ref),
         on_stop=checkpoint.get("onStop", True),
         tcp=Tcp(checkpoint.get("tcp", "Close")),
@@ -155,6 +165,7 @@ def parse_policy(obj: Object) -> Policy:
             attempts=restore.get("attempts", 3),
             otherwise=Otherwise(restore.get("otherwise", "Fresh")),
             hold_limit=parse_duration(restore.get("holdLimit", "60s")),
+            warm_standby=restore.get("warmStandby", 0),
         ),
         fencing=Fencing(spec.get("fencing", "Strict")),
         services=tuple(section(obj, "status").get("services") or ()),

@@ -54,6 +54,8 @@ class Service:
     created_at: datetime | None
     labels: Mapping[str, str] = field(default_factory=dict)
     container_labels: Mapping[str, str] = field(default_factory=dict)
+    constraints: tuple[str, ...] = ()
+    """Where its tasks may be placed, for example `node.role==worker`."""
 
     @property
     def stack(self) -> str | None:

@@ -57,6 +57,18 @@ class NewestVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """How far one further location is, as the node that runs the workload tells it."""
+
+    location: str
+    version: int | None
+    """Number of the newest version there; None when there is none."""
+    taken_at: datetime | None
+    message: str
+    """Why copying fails; empty while it does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """How a task came up."""
 
@@ -110,6 +122,8 @@ class Workload:
     swarm: SwarmView | None = None
     scrubbed_at: datetime | None = None
     """When one of its versions was last given out to be verified unasked."""
+    standby: str = ""
+    """The node that keeps its newest version ready; empty when none does."""
 
 
 def parse_workload(obj: Object) -> Workload:
@@ -135,6 +149,15 @@ def parse_workload(obj: Object) -> Workload:
         failed_restores={int(number): count for number, count in section(status, "failedRestores").items()},
         swarm=_swarm(section(status, "swarm")),
         scrubbed_at=optional_time(status.get("scrubbedAt")),
+        standby=section(status, "standby").get("node") or "",
+    )
+
+
+def parse_replicas(obj: Object) -> tuple[Replica, ...]:
+    """How far each further location is."""
+    return tuple(
+        Replica(raw["location"], raw.get("version"), optional_time(raw.get("takenAt")), raw.get("message") or "")
+        for raw in section(obj, "status").get("replicas") or ()
     )
 
 

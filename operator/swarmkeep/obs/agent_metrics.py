@@ -49,6 +49,31 @@ VERIFICATIONS = Counter(
 VERIFIED_BYTES = Counter(
     "swarmkeep_verified_bytes_total", "Bytes read from storage to verify versions.", registry=REGISTRY
 )
+COPIES = Counter(
+    "swarmkeep_copies_total",
+    "Versions copied to further locations, by location and result.",
+    ["location", "result"],
+    registry=REGISTRY,
+)
+REPLICA_TIMESTAMP = Gauge(
+    "swarmkeep_replica_timestamp_seconds",
+    "The instant that the newest version of a workload in a further location holds; 0 while it has none.",
+    ["namespace", "workload", "location"],
+    registry=REGISTRY,
+)
+CACHE_READS = Counter(
+    "swarmkeep_cache_reads_total",
+    "Versions that were looked for in the node's cache, by result.",
+    ["result"],
+    registry=REGISTRY,
+)
+CACHE_BYTES = Gauge("swarmkeep_cache_bytes", "What the node's cache of ready images takes on disk.", registry=REGISTRY)
+STANDBY_SECONDS = Histogram(
+    "swarmkeep_standby_seconds",
+    "How long making another node's newest version ready took here.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300),
+    registry=REGISTRY,
+)
 LEASE_AGE_SECONDS = Gauge(
     "swarmkeep_lease_age_seconds", "Time since the node's lease was last renewed.", registry=REGISTRY
 )

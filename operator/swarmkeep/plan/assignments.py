@@ -7,7 +7,7 @@ through `status.phase` and `status.node` of its Checkpoint, and that node's agen
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from swarmkeep.model.checkpoint import DATA_FINALIZER, Checkpoint, CheckpointPhase
@@ -30,8 +30,8 @@ class CheckpointView:
     """It says which node made it: then it is a record, not a wish."""
     workload: Workload | None
     workers: tuple[Worker, ...]
-    location_known: bool
-    """Whether there is a StorageLocation of the name that the version was written to."""
+    locations_known: frozenset[str]
+    """Those of the version's locations that there is a StorageLocation of."""
 
 
 def plan_checkpoint(view: CheckpointView, now: datetime) -> Plan:
@@ -45,8 +45,14 @@ def plan_checkpoint(view: CheckpointView, now: datetime) -> Plan:
         return _plan_waiting(view, now)
     if item.phase in (CheckpointPhase.DUMPING, CheckpointPhase.STORING):
         return _plan_running(view, now)
-    if item.phase is CheckpointPhase.STORED:
-        return plan_verification(item, view.workload, view.workers, view.location_known, now)
+    if item.is_stored:
+        known = item.location in view.locations_known
+        verifying = plan_verification(item, view.workload, view.workers, known, now)
+        if verifying.actions or not item.incomplete:
+            return verifying
+        copying = _plan_copying(view, now)
+        wake_at = min((at for at in (verifying.wake_at, copying.wake_at) if at is not None), default=None)
+        return replace(copying, reason=copying.reason or verifying.reason, status=verifying.status, wake_at=wake_at)
     return Plan("")
 
 
@@ -59,7 +65,7 @@ def removal(
         return DropCheckpoint(item.ref, item.resource_version, left, item.deleting)
     preferred = [item.node] if item.phase is CheckpointPhase.DELETING else []
     preferred += [workload.claim.node] if workload and workload.claim.node else []
-    node = choose_worker(item.location, workers, [*preferred, item.node])
+    node = choose_worker(item.data_in, workers, [*preferred, item.node])
     if node is None:
         return None
     # The label is what lets an agent write the object, and the node that took the version may be another.
@@ -74,8 +80,8 @@ def _plan_removal(view: CheckpointView, now: datetime) -> Plan:
         return Plan("")
     step = removal(item, view.workload, view.workers, "Requested" if item.deleting else "Moved")
     if step is None:
-        what = "no node that is ready reaches" if view.location_known else "there is no StorageLocation"
-        text = f"cannot delete the data yet: {what} {item.location}"
+        what = "no node that is ready reaches" if view.locations_known else "there is no StorageLocation"
+        text = f"cannot delete the data yet: {what} {' or '.join(item.data_in)}"
         return Plan(text, status=StatusPatch({"message": text}), wake_at=now + LOOK_AGAIN)
     if isinstance(step, AssignCheckpoint):
         if item.phase is CheckpointPhase.DELETING and item.node == step.node:
@@ -124,6 +130,19 @@ def _plan_running(view: CheckpointView, now: datetime) -> Plan:
     if now < started + LOOK_AGAIN:
         return Plan("", wake_at=started + LOOK_AGAIN)
     return _fail(view, f"{item.node} was lost before the version was finished")
+
+
+def _plan_copying(view: CheckpointView, now: datetime) -> Plan:
+    """Some location lacks it. Who runs the workload copies; only the version's own node may write its object."""
+    item, workload = view.checkpoint, view.workload
+    if workload is None or _worker(view, item.node).ready:
+        return Plan("")
+    holder = workload.claim.node
+    if not holder or holder == item.node or not _worker(view, holder).ready:
+        return Plan("", wake_at=now + LOOK_AGAIN)
+    labels = {LABEL_NODE: holder}
+    step = AssignCheckpoint(item.ref, item.resource_version, item.phase, holder, "Moved", labels)
+    return Plan(f"{holder} copies {item.ref} instead of {item.node}", (step,))
 
 
 def _cannot_be_taken(view: CheckpointView, workload: Workload) -> str:

@@ -48,7 +48,7 @@ def plan_order(name: str, state: ImportState, workers: Sequence[Worker]) -> Mapp
         return None
     current = state.order if state.is_open and (answered or state.order.get("requestedAt") == wished) else None
     holder = str((current or {}).get("node") or "")
-    node = choose_worker(name, workers, [holder])
+    node = choose_worker((name,), workers, [holder])
     if current is not None and node == (holder or None):
         return current
     source = current if answered and current is not None else state.wish

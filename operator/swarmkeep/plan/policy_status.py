@@ -12,8 +12,9 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Snapshot
 from swarmkeep.model.wire import format_time
-from swarmkeep.model.workload import Phase, Workload
+from swarmkeep.model.workload import Phase, Replica, Workload
 from swarmkeep.plan.actions import Plan, PutWorkload, StatusPatch, WorkloadSpec
+from swarmkeep.plan.replication import plan_replicated
 from swarmkeep.plan.resolve import Resolution, resolve
 
 NAMED = 3
@@ -28,6 +29,7 @@ class Member:
     conditions: tuple[Mapping[str, Any], ...]
     failure: str
     """Why its last version could not be taken; empty when it could."""
+    replicas: tuple[Replica, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class PolicyView:
     """Specs of the workloads that exist in the policy's namespace."""
     members: tuple[Member, ...]
     """Existing workloads of this policy."""
-    location: Sequence[Mapping[str, Any]] | None
-    """Conditions of its StorageLocation; None when that does not exist."""
+    locations: Mapping[str, Sequence[Mapping[str, Any]] | None]
+    """Conditions of each of its StorageLocations; None for one that does not exist."""
 
 
 def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - every plan is a function of a view and now
@@ -72,10 +74,13 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
     fields["protected"] = len(protected)
     fields["restorable"] = len(newest)
     fields["oldestVersionAt"] = format_time(min(item.taken_at for item in newest)) if newest else None
+    copied = [(member.workload, member.replicas) for member in members]
+    replicated = plan_replicated(view.policy, view.locations, copied)
     conditions = (
         _ready(view, view.policy, found),
         _protected(found, members, len(protected)),
-        _degraded(members),
+        replicated,
+        _degraded(members, replicated),
     )
     reason = f"{view.ref}: makes {_names(str(put.ref.name) for put in puts)}" if puts else ""
     return Plan(reason, tuple(puts), StatusPatch(fields, conditions))
@@ -84,10 +89,11 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
 def _ready(view: PolicyView, policy: Policy, found: Resolution | None) -> Condition:
     if found is None:
         return _condition("Ready", Status.UNKNOWN, "SwarmUnavailable", view.swarm_problem)
-    if view.location is None:
+    location = view.locations[policy.location]
+    if location is None:
         text = f"there is no StorageLocation {policy.location}: create it, or name another in spec.storage"
         return _condition("Ready", Status.FALSE, "StorageLocationMissing", text)
-    reachable = find_condition(view.location, "Reachable") or {}
+    reachable = find_condition(location, "Reachable") or {}
     if reachable.get("status") != Status.TRUE:
         said = reachable.get("message") or "no node has looked at it yet"
         text = f"StorageLocation {policy.location}: {said}"
@@ -131,7 +137,7 @@ def _protected(found: Resolution | None, members: Sequence[Member], protected: i
     return _condition("Protected", Status.FALSE, "NotAllProtected", f"{text}: {_names(said, '; ')}" if said else text)
 
 
-def _degraded(members: Sequence[Member]) -> Condition:
+def _degraded(members: Sequence[Member], replicated: Condition) -> Condition:
     lost = [member.workload.ref.name for member in members if member.workload.phase in (Phase.LOST, Phase.FENCED)]
     if lost:
         text = f"the node is lost, or has lost the control plane, of {_names(lost)}"
@@ -156,6 +162,8 @@ def _degraded(members: Sequence[Member]) -> Condition:
     ]
     if damaged:
         return _condition("Degraded", Status.TRUE, "VersionsDamaged", _names(damaged, "; "))
+    if replicated.status is Status.FALSE:
+        return _condition("Degraded", Status.TRUE, "ReplicationBehind", replicated.message)
     return _condition("Degraded", Status.FALSE, "AsPromised", "all workloads are as promised")
 
 

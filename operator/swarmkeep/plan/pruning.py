@@ -10,6 +10,7 @@ from swarmkeep.model.checkpoint import Checkpoint
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.drift import last_of_earlier_service, unwanted_cold_start
+from swarmkeep.plan.replication import anchors
 from swarmkeep.plan.retention import Retention, plan_retention
 
 
@@ -50,13 +51,14 @@ def plan_pruning(
     if policy is None:
         text = f"its policy {workload.policy} does not exist or cannot be carried out"
         return Pruning(Retention((), (), None), text)
-    needed = {}
+    needed: dict[int, str] = {}
     missed = unwanted_cold_start(workload, checkpoints)
     if missed is not None and missed.keep_version is not None:
         needed[missed.keep_version] = "missed by a cold start"
     left_behind = last_of_earlier_service(workload, checkpoints)
     if left_behind is not None:
         needed[left_behind] = "the last of an earlier service of this name"
+    needed |= anchors(checkpoints)
     retention = plan_retention(checkpoints, policy.retention, now, needed)
     return Pruning(retention, _hindrance(workload, node_lost, stopped_too))
 

@@ -172,7 +172,7 @@ def worker_for(item: Checkpoint, workload: Workload | None, workers: Iterable[Wo
     """The node that verifies it: the one that has the order, that holds the claim, that took it, or any that can."""
     preferred = [item.verification.node] if item.verification else []
     preferred += [workload.claim.node] if workload and workload.claim.node else []
-    return choose_worker(item.location, workers, [*preferred, item.node])
+    return choose_worker((item.location,), workers, [*preferred, item.node])
 
 
 def order_for(item: Checkpoint, node: str, how: How, wish: str = "", message: str = "") -> dict[str, Any]:

@@ -23,7 +23,13 @@ class Worker:
         return self.ready and location in self.locations
 
 
-def choose_worker(location: str, workers: Iterable[Worker], preferred: Iterable[str]) -> str | None:
-    """The node that works on a version's data: the first preferred one that can, else the first by name that can."""
-    able = {worker.name for worker in workers if worker.reaches(location)}
+def choose_worker(locations: Iterable[str], workers: Iterable[Worker], preferred: Iterable[str]) -> str | None:
+    """The node that works on a version's data: one that reaches as many of its locations as any does.
+
+    Of several the first preferred one, else the first by name.
+    """
+    wanted = frozenset(locations)
+    reach = {worker.name: len(wanted & worker.locations) for worker in workers if worker.ready}
+    most = max(reach.values(), default=0)
+    able = {name for name, count in reach.items() if count == most and most}
     return next((name for name in preferred if name in able), min(able, default=None))

@@ -25,6 +25,7 @@ from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.pruning import plan_pruning
 from swarmkeep.plan.schedule import overdue_after
 from swarmkeep.plan.scrub import must_note_scrub, plan_scrub
+from swarmkeep.plan.standby import StandbyNode, plan_standby
 from swarmkeep.plan.verification import intact
 from swarmkeep.plan.workers import Worker
 
@@ -69,6 +70,8 @@ class WorkloadView:
     workers: tuple[Worker, ...]
     scrub_interval: timedelta = timedelta()
     """How often each version is read back unasked; zero for never."""
+    standbys: tuple[StandbyNode, ...] = ()
+    """All nodes, as far as they may keep it ready; none when the policy does not want that."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -109,10 +112,21 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     given = scrub is not None and not pruned
     if must_note_scrub(view.checkpoints, view.workload, view.scrub_interval, now, given=given):
         fields["scrubbedAt"] = format_time(now)
+    conditions = [protected, shown, whole]
+    wanted = view.policy is not None and view.selected and view.policy.restore.warm_standby > 0
+    if wanted or view.workload.standby or find_condition(view.conditions, "Standby") is not None:
+        locations = view.policy.locations if view.policy else ()
+        # The tasks of a global service never go to another node.
+        wanted = wanted and view.place in (Place.WANTED, Place.UNKNOWN) and view.workload.slot is not None
+        node, standby = plan_standby(view.workload, wanted, locations, view.standbys, node_lost=view.node_lost)
+        conditions.append(standby)
+        if node != (view.workload.standby or None):
+            fields["standby"] = {"node": node} if node else None
+            said.append(f"{node or 'no node'} keeps {view.workload.ref} ready")
     return Plan(
         "; ".join(said),
         tuple(actions),
-        StatusPatch(fields, (protected, shown, whole), guarded=phase is not None),
+        StatusPatch(fields, tuple(conditions), guarded=phase is not None),
         min((at for at in (protected_until, drift_due, prune_due, scrub_due) if at is not None), default=None),
     )
 

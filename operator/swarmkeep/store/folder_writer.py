@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from swarmkeep.store.deadline import Deadline
 from swarmkeep.store.entry import FILE_TYPE_BITS, ROOT, Entry, EntryType
@@ -16,6 +17,7 @@ from swarmkeep.store.os_errors import on_this_node
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_OPEN_FILES = 64
+_ZEROS = memoryview(bytes(1 << 20))
 
 
 class FolderWriter:
@@ -32,13 +34,19 @@ class FolderWriter:
         self._deadline = deadline
         self._open: OrderedDict[int, int] = OrderedDict()
 
-    def create(self) -> None:
-        """Makes everything that is no hard link, files as long as they will be and full of zeros."""
+    def create(self, taken: Mapping[bytes, Path] = MappingProxyType({})) -> None:
+        """Makes everything, files as long as they will be and full of zeros.
+
+        Files whose paths are in `taken` are moved here from where that says, and keep what is in them.
+        """
         for entry in self._entries:
             self._deadline.check()
             location = self._location(entry)
             with on_this_node(f"creating {name_to_text(location)}"):
-                if entry.type is EntryType.FILE:
+                if entry.path in taken:
+                    os.rename(taken[entry.path], location)
+                    os.truncate(location, entry.size)
+                elif entry.type is EntryType.FILE:
                     descriptor = os.open(location, _NEW_FILE, 0o600)
                     try:
                         os.truncate(descriptor, entry.size)
@@ -62,6 +70,12 @@ class FolderWriter:
             written = offset
             while written < end:
                 written += os.pwrite(descriptor, content[written - offset : end - offset], written)
+
+    def zero(self, file: int, offset: int, length: int) -> None:
+        """Makes a part of the layout's file of that number zeros."""
+        for start in range(offset, offset + length, len(_ZEROS)):
+            self._deadline.check()
+            self.write(file, start, _ZEROS[: offset + length - start])
 
     def finish(self, *, durable: bool) -> None:
         """Gives everything its owner, mode, attributes and times; with `durable` it is on the disk afterwards."""

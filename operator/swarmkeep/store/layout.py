@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from swarmkeep.errors import CorruptData
 from swarmkeep.store.entry import Entry, EntryType
@@ -46,13 +47,27 @@ class Layout:
         """How many pages the stream has."""
         return int(self.begins[-1])
 
-    def pieces(self, table: PageTable) -> Pieces:
-        """Whatever is not zeros, cut where files end."""
+    def pieces(self, table: PageTable, wanted: npt.NDArray[np.bool_] | None = None) -> Pieces:
+        """Whatever is not zeros, cut where files end; only the pages that are `wanted`, where that is given."""
         stored = np.flatnonzero(table.refs)
         lows = table.starts[stored]
         which, files, starts, ends = split_ranges(lows, lows + table.counts[stored], self.begins)
         refs = table.refs[stored][which] + (starts - lows[which]).astype(np.uint64)
-        return Pieces(starts, ends - starts, refs, files)
+        pieces = Pieces(starts, ends - starts, refs, files)
+        return pieces if wanted is None else _only(pieces, wanted)
+
+
+def _only(pieces: Pieces, wanted: npt.NDArray[np.bool_]) -> Pieces:
+    """The wanted pages of all pieces, put together again where they lie side by side."""
+    which = np.repeat(np.arange(len(pieces.counts), dtype=np.int64), pieces.counts)
+    within = np.arange(len(which), dtype=np.int64) - np.repeat(np.cumsum(pieces.counts) - pieces.counts, pieces.counts)
+    pages = pieces.starts[which] + within
+    chosen = wanted[pages]
+    which, within, pages = which[chosen], within[chosen], pages[chosen]
+    begins = np.flatnonzero(np.diff(which, prepend=-1).astype(bool) | (np.diff(pages, prepend=-2) != 1))
+    counts = np.diff(begins, append=len(pages))
+    first = which[begins]
+    return Pieces(pages[begins], counts, pieces.refs[first] + within[begins].astype(np.uint64), pieces.files[first])
 
 
 def split_ranges(lows: Integers, highs: Integers, bounds: Integers) -> tuple[Integers, Integers, Integers, Integers]:

@@ -6,6 +6,7 @@ is there. So a version exists exactly when its manifest does; packs that no mani
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from swarmkeep.store.blob import BlobStore
 from swarmkeep.store.blob_paced import PacedBlobStore
 from swarmkeep.store.deadline import Deadline, never
 from swarmkeep.store.folder_reader import FolderReader
+from swarmkeep.store.folder_update import Base, plan_update
 from swarmkeep.store.folder_writer import FolderWriter
 from swarmkeep.store.keyring import Keyring
 from swarmkeep.store.keys import VersionKey, manifests_prefix, packs_prefix, parse_manifest_key, parse_pack_key
@@ -177,10 +179,14 @@ class Repository:
         target: Path,
         *,
         durable: bool = True,
+        base: Base | None = None,
         limit_s: float = DEFAULT_LIMIT_S,
         should_stop: Callable[[], bool] = never,
     ) -> Manifest:
         """Makes `target` that version's folder, byte for byte; what was there goes once the new one is whole.
+
+        With `base`, the folder of another version of the workload on the same file system, only pages that it lacks
+        are read. It is used up, whether this goes well or not; remove what is left of it.
 
         `durable`: it has reached the disk when this returns; a restore that uses it right away need not wait for that.
         Raises NotFound (no such version), MissingData, CorruptData, NewerFormat, WrongKey, StorageFull, HostError,
@@ -189,12 +195,16 @@ class Repository:
         manifest = self.manifest(workload, version)
         deadline = Deadline(limit_s, should_stop, f"fetching {workload} version {version}")
         layout = Layout(manifest.entries)
-        reader = VersionReader(self._blobs, manifest, layout, deadline)
+        update = plan_update(manifest, layout, base.manifest) if base else None
+        taken = {path: base.folder / os.fsdecode(path) for path in update.taken} if base and update else {}
+        reader = VersionReader(self._blobs, manifest, layout, deadline, update.wanted if update else None)
         with replacing(target, durable=durable) as folder:
             writer = FolderWriter(folder, manifest.entries, layout, deadline)
             try:
-                writer.create()
+                writer.create(taken)
                 reader.restore(writer)
+                for file, offset, length in update.zeroed if update else ():
+                    writer.zero(file, offset, length)
                 writer.finish(durable=durable)
             finally:
                 writer.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from swarmkeep.errors import DataError, MissingData, NotFound
 from swarmkeep.store.blob import BlobStore
@@ -45,16 +46,26 @@ class _Parts:
 class VersionReader:
     """Reads one version. Memory: a few frames, and the parts of one pack."""
 
-    def __init__(self, blobs: BlobStore, manifest: Manifest, layout: Layout, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        manifest: Manifest,
+        layout: Layout,
+        deadline: Deadline,
+        wanted: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """`wanted`: for each page of the stream whether it is to be read at all."""
         self._blobs = blobs
         self._manifest = manifest
         self._layout = layout
         self._deadline = deadline
-        self._pieces = layout.pieces(manifest.table)
+        self._pieces = layout.pieces(manifest.table, wanted)
 
     def restore(self, writer: FolderWriter) -> None:
         """Writes all pages to their places. Raises MissingData, CorruptData, NewerFormat, and what `writer` raises."""
         for number, pack in enumerate(self._manifest.packs):
+            if not len(self._pieces_of(number)):
+                continue
             table = self._frame_table(pack)
             parts = self._parts(number, table)
             frames, bounds = np.unique(parts.frames, return_index=True)

@@ -45,6 +45,7 @@ def read_service(raw: Json) -> Service:
         created_at=_time(raw.get("CreatedAt")),
         labels=dict(spec.get("Labels") or {}),
         container_labels=dict(container.get("Labels") or {}),
+        constraints=tuple((template.get("Placement") or {}).get("Constraints") or ()),
     )
 
 

@@ -90,6 +90,7 @@ class SimulatedSwarm:
         mode: Mode = Mode.REPLICATED,
         labels: Mapping[str, str] | None = None,
         stack: str | None = None,
+        constraints: tuple[str, ...] = (),
     ) -> Service:
         """`docker service create`."""
         marks = {**(labels or {}), **({STACK_LABEL: stack} if stack else {})}
@@ -103,6 +104,7 @@ class SimulatedSwarm:
             created_at=self._tick(),
             labels=marks,
             container_labels={STACK_LABEL: stack} if stack else {},
+            constraints=constraints,
         )
         self._services[service.id] = service
         self.settle()

@@ -23,6 +23,7 @@ from swarmkeep.agent import journal, staged, stops
 from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.observer import Observer
@@ -247,6 +248,8 @@ class Agent:
             self.tracked,
             self.records,
             KnownDamage(client),
+            cast(Any, SimpleNamespace(stored=lambda *_: None)),
+            ImageCache(node.root / "images", boot_id, 1 << 30),
         )
         self.stops = Stops(docker, desired, claims, freezes, self.versions, self.tracked, story)
         unseen = UnseenStarts("n1", ColdStarts(node.root / "cold-starts"), docker, desired, self.tracked, story)
@@ -254,7 +257,6 @@ class Agent:
             "n1",
             boot_id,
             client,
-            node.root / "images",
             docker,
             desired,
             claims,

@@ -15,10 +15,14 @@ import pytest
 
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.copier import Copier
+from swarmkeep.agent.copies import Copies
+from swarmkeep.agent.copy_reports import CopyReports
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.runtime.cold_starts import ColdStarts
@@ -201,6 +205,16 @@ class Life:
         restores = Restores(machine.run / "restore")
         dumper: Any = Dumper(machine)
         damage = KnownDamage(client)
+        cache = ImageCache(machine.state / "images", "boot", 1 << 30)
+        copies = Copies(locations, MortalJournal(machine.state / "copies", fate), machine.state / "copying", cache)
+        copier = Copier(
+            self.desired,
+            locations,
+            self.tracked,
+            MortalJournal(machine.state / "replicated", fate),
+            copies,
+            CopyReports(client, machine.name),
+        )
         self.versions = VersionTaker(
             machine.name,
             {},
@@ -212,13 +226,15 @@ class Life:
             self.tracked,
             self.records,
             damage,
+            copier,
+            cache,
         )
         self.starts = Starts(
             machine.name,
             "boot",
             machine.run,
             machine.docker_root,
-            machine.state / "images",
+            cache,
             docker,
             self.desired,
             self.claims,
@@ -246,7 +262,6 @@ class Life:
             machine.name,
             "boot",
             client,
-            machine.state / "images",
             docker,
             self.desired,
             self.claims,

@@ -56,7 +56,7 @@ class Scene:
         return self.damaged
 
     async def look(self, service_id: str = "svc1") -> list[Candidate]:
-        return await self.catalogue.candidates("main", W, service_id)
+        return (await self.catalogue.look(["main"], W, service_id)).candidates
 
     async def usable(self, service_id: str = "svc1") -> list[int]:
         return [item.number for item in await self.look(service_id) if item.usable]

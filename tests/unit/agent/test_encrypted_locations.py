@@ -234,9 +234,9 @@ async def test_a_newest_version_without_its_key_is_waited_for_and_an_older_one_i
     await other.put(2)
 
     with pytest.raises(WrongKey):
-        await catalogue.candidates("main", W, "svc")
+        await catalogue.look(["main"], W, "svc")
     await node.put(3)
-    assert [(item.number, item.usable) for item in await catalogue.candidates("main", W, "svc")] == [
+    assert [(item.number, item.usable) for item in (await catalogue.look(["main"], W, "svc")).candidates] == [
         (3, True),
         (2, False),
         (1, True),

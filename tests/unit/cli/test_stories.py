@@ -169,6 +169,16 @@ def test_events_are_told_oldest_first_with_their_counts() -> None:
         ("Checkpoint", {"verification": {"node": "n1"}}, "on n1"),
         ("Checkpoint", {"bytes": {"memory": 1 << 20}, "phase": "Stored"}, "1.00 MiB memory"),
         (
+            "Checkpoint",
+            {"locations": [{"name": "far", "state": "Failed", "message": "damaged"}]},
+            "In far:       Failed: damaged",
+        ),
+        (
+            "Workload",
+            {"replicas": [{"location": "far", "version": 4, "message": "no answer"}]},
+            "version 4: no answer",
+        ),
+        (
             "Node",
             {"conditions": [{"type": "Ready", "status": "False", "reason": "Silent", "message": "for 15s"}]},
             "no, Silent: for 15s",

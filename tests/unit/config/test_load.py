@@ -39,6 +39,7 @@ def test_durations_addresses_paths_and_lists_are_read() -> None:
     [
         ({"agent": {"leaseDuratio": "4s"}}, "unknown setting agent.leaseDuratio, did you mean leaseDuration"),
         ({"agent": {"leaseDuration": 4}}, "agent.leaseDuration must be a text, not int"),
+        ({"agent": {"cacheBytes": "lots"}}, "agent.cacheBytes: 'lots' is no size"),
         ({"agent": {"leaseDuration": "4"}}, "agent.leaseDuration: '4' is no duration"),
         ({"agent": {"leaseDuration": "1s"}}, "agent.leaseDuration must be at least 2s"),
         ({"operator": {"electionTTL": "1s"}}, "operator.electionTTL must be at least 2s"),
@@ -69,3 +70,8 @@ def test_a_file_that_cannot_be_read_or_parsed_is_named(tmp_path: Path) -> None:
 def test_fencing_comes_before_the_lease_runs_out() -> None:
     agent = read_config({"agent": {"leaseDuration": "4s"}}, "test").agent
     assert agent.renew_interval * 2 < agent.fence_after < agent.lease_duration
+
+
+def test_sizes_are_written_as_quantities() -> None:
+    assert read_config({"agent": {"cacheBytes": "512Mi"}}, "test").agent.cache_bytes == 512 << 20
+    assert read_config({"agent": {"cacheBytes": 0}}, "test").agent.cache_bytes == 0

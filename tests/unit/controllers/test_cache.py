@@ -76,3 +76,24 @@ def test_totals_count_what_is_stored() -> None:
     cache.vanish(CHECKPOINT, Ref("default", "a"))
     assert cache.checkpoints_active_on("n1") == set()
     assert len(cache.checkpoints_of(WL)) == 1
+
+
+def test_totals_count_each_location_that_has_a_version() -> None:
+    cache = Cache()
+    obj = ckpt("a", 1, "Stored")
+    obj["status"]["locations"] = [
+        {"name": "main", "state": "Stored", "bytes": 7},
+        {"name": "far", "state": "Pending"},
+    ]
+    cache.apply(CHECKPOINT, obj)
+    assert (cache.totals("main"), cache.totals("far")) == ((1, 7), (0, 0))
+    # Somebody has to see to it that the other one gets it, should the node die.
+    assert cache.checkpoints_active_on("n1") == {Ref("default", "a")}
+    obj = ckpt("a", 2, "Replicated")
+    obj["status"]["locations"] = [
+        {"name": "main", "state": "Stored", "bytes": 7},
+        {"name": "far", "state": "Stored", "bytes": 9},
+    ]
+    cache.apply(CHECKPOINT, obj)
+    assert (cache.totals("main"), cache.totals("far")) == ((1, 7), (1, 9))
+    assert cache.checkpoints_active_on("n1") == set()

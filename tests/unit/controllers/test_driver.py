@@ -36,10 +36,11 @@ def scene(
     claim: str = "n1",
     verify: str = "",
     age_s: float = 9,
+    constraints: tuple[str, ...] = (),
 ) -> tuple[FakeApi, SimulatedSwarm]:
     """A Swarm and an API in the middle of their lives."""
     swarm = SimulatedSwarm("n1", "n2")
-    service = swarm.create("redis", replicas=replicas)
+    service = swarm.create("redis", replicas=replicas, constraints=constraints)
     api = FakeApi()
     api.put(POLICY, policy_object(retention={"keepLast": keep_last, **(more_rules or {})}))
     api.put(LOCATION, {"metadata": {"name": "main", "generation": 1}, "spec": {"filesystem": {"path": "/x"}}})
@@ -253,3 +254,52 @@ def test_whenever_it_dies_its_successor_comes_to_the_same_end(
             assert status(api, CHECKPOINT, f"redis.1-v{parts['versions']}")["phase"] == "Stored"
 
     asyncio.run(rehearse())
+
+
+async def test_another_node_is_asked_to_keep_a_workload_ready_and_its_word_is_passed_on() -> None:
+    api, swarm = scene(keep_last=9)
+    api.put(POLICY, policy_object(retention={"keepLast": 9}, restore={"warmStandby": 1}))
+    life = await live(api, swarm)
+    assert status(api, WORKLOAD, "redis.1")["standby"] == {"node": "n2"}
+    assert condition(api, "Standby") == "Filling"
+    node = api.objects["nodes", Ref("", "n2")]
+    ready = {**node, "status": {**node["status"], "standbys": [{"workload": "default/redis.1", "version": 4}]}}
+    api.put(NODE, ready)
+    life.cache.apply(NODE, api.objects["nodes", Ref("", "n2")])
+    await life.settle()
+    assert condition(api, "Standby") == "Ready"
+    api.put(POLICY, policy_object(retention={"keepLast": 9}))
+    await live(api, swarm)
+    assert "standby" not in status(api, WORKLOAD, "redis.1")
+    assert condition(api, "Standby") == "NotWanted"
+
+
+async def test_a_standby_is_a_node_that_the_service_may_run_on() -> None:
+    api, swarm = scene(keep_last=9, constraints=("node.hostname!=n2",))
+    api.put(POLICY, policy_object(retention={"keepLast": 9}, restore={"warmStandby": 1}))
+    await live(api, swarm)
+    assert "standby" not in status(api, WORKLOAD, "redis.1")
+    assert condition(api, "Standby") == "NoNode"
+
+
+async def test_a_lost_nodes_versions_that_a_location_lacks_go_to_who_runs_the_workload_now() -> None:
+    api, swarm = scene(keep_last=9, claim="n1")
+    for number in range(1, 5):
+        obj = api.objects["checkpoints", Ref("default", f"redis.1-v{number}")]
+        copies = [{"name": "main", "state": "Stored"}, {"name": "far", "state": "Stored" if number < 4 else "Pending"}]
+        phase = "Replicated" if number < 4 else "Stored"
+        api.put(CHECKPOINT, {**obj, "status": {**obj["status"], "phase": phase, "locations": copies}})
+    node = api.objects["nodes", Ref("", "n2")]
+    lost = {**READY, "status": "False", "reason": "NodeLost"}
+    api.put(NODE, {**node, "status": {**node["status"], "conditions": [lost]}})
+    del api.objects["leases", Ref("swarmkeep-nodes", "n2")]
+    await live(api, swarm)
+    given = api.objects["checkpoints", Ref("default", "redis.1-v4")]
+    assert (given["status"]["node"], given["status"]["phase"]) == ("n1", "Stored")
+    assert given["metadata"]["labels"]["swarmkeep.dev/node"] == "n1"
+    assert status(api, CHECKPOINT, "redis.1-v3")["node"] == "n2"
+
+
+def condition(api: FakeApi, type_: str) -> str:
+    conditions = status(api, WORKLOAD, "redis.1")["conditions"]
+    return next((str(item["reason"]) for item in conditions if item["type"] == type_), "")

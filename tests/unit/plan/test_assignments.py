@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, Reason
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, CopyState, Reason
 from swarmkeep.model.kinds import LABEL_NODE, LABEL_WORKLOAD
 from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, FailCheckpoint, Plan
 from swarmkeep.plan.assignments import PENDING_LIMIT, CheckpointView, plan_checkpoint
@@ -17,7 +17,7 @@ WISH = checkpoint(None, CheckpointPhase.NEW, name="now", reason=Reason.ON_DEMAND
 
 
 def view(item: Checkpoint, **fields: Any) -> CheckpointView:
-    base = CheckpointView(item, False, workload(), (worker("n1"), worker("n2")), location_known=True)
+    base = CheckpointView(item, False, workload(), (worker("n1"), worker("n2")), locations_known=frozenset({"main"}))
     return replace(base, **fields)
 
 
@@ -116,3 +116,28 @@ def test_the_finalizers_of_others_are_left_alone() -> None:
 
 def test_settled_versions_need_nothing() -> None:
     assert plan_checkpoint(view(checkpoint(3)), NOW).actions == ()
+
+
+def test_a_version_goes_by_way_of_a_node_that_reaches_all_its_locations() -> None:
+    copies = {"main": CopyState.STORED, "far": CopyState.STORED}
+    item = checkpoint(1, CheckpointPhase.REPLICATED, deleting=True, copies=copies)
+    workers = (worker("n1", "main"), worker("n2", "main", "far"))
+    action = only_action(plan_checkpoint(view(item, workers=workers), NOW))
+    assert isinstance(action, AssignCheckpoint)
+    assert action.node == "n2"
+    # A location that nobody reaches must not keep the others full.
+    action = only_action(plan_checkpoint(view(item, workers=(worker("n1", "main"),)), NOW))
+    assert isinstance(action, AssignCheckpoint)
+    assert action.node == "n1"
+
+
+def test_a_version_of_a_lost_node_that_is_not_everywhere_goes_to_who_runs_the_workload() -> None:
+    item = checkpoint(1, node="n1", copies={"main": CopyState.STORED, "far": CopyState.PENDING})
+    lost = (worker("n1", ready=False), worker("n2"))
+    action = only_action(plan_checkpoint(view(item, workload=workload(claim="n2"), workers=lost), NOW))
+    assert isinstance(action, AssignCheckpoint)
+    assert (action.phase, action.node, action.labels[LABEL_NODE]) == (CheckpointPhase.STORED, "n2", "n2")
+    waiting = plan_checkpoint(view(item, workload=workload(claim="n1"), workers=lost), NOW)
+    assert waiting.actions == ()
+    assert waiting.wake_at is not None
+    assert plan_checkpoint(view(item), NOW) == Plan("")

@@ -9,6 +9,7 @@ from swarmkeep.model.conditions import Condition, Status, merge_conditions
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.swarm import Mode, Snapshot
 from swarmkeep.model.wire import format_time
+from swarmkeep.model.workload import Replica
 from swarmkeep.plan.actions import Plan, PutWorkload
 from swarmkeep.plan.policy_status import Member, PolicyView, plan_policy
 from swarmkeep.plan.resolve import resolve
@@ -41,7 +42,7 @@ def view(**fields: Any) -> PolicyView:
         swarm_problem="",
         known=KNOWN,
         members=(member(),),
-        location=REACHABLE,
+        locations={"main": REACHABLE},
     )
     return replace(base, **fields)
 
@@ -64,7 +65,7 @@ def test_all_is_well() -> None:
         "restorable": 1,
         "oldestVersionAt": format_time(ago(3)),
     }
-    assert [item.status for item in plan.status.conditions] == ["True", "True", "False"]
+    assert [item.status for item in plan.status.conditions] == ["True", "True", "True", "False"]
 
 
 def test_missing_workloads_are_made_and_changed_ones_put_right() -> None:
@@ -83,10 +84,10 @@ def test_missing_workloads_are_made_and_changed_ones_put_right() -> None:
     [
         ({"policy": None, "problem": "spec.x is wrong"}, "False", "InvalidSpec", "spec.x is wrong"),
         ({"swarm": None, "swarm_problem": "no manager"}, "Unknown", "SwarmUnavailable", "no manager"),
-        ({"location": None}, "False", "StorageLocationMissing", "StorageLocation main"),
-        ({"location": ()}, "Unknown", "StorageUnreachable", "no node has looked"),
+        ({"locations": {"main": None}}, "False", "StorageLocationMissing", "StorageLocation main"),
+        ({"locations": {"main": ()}}, "Unknown", "StorageUnreachable", "no node has looked"),
         (
-            {"location": conditions(Condition("Reachable", Status.FALSE, "x", "n2: not mounted"))},
+            {"locations": {"main": conditions(Condition("Reachable", Status.FALSE, "x", "n2: not mounted"))}},
             "False",
             "StorageUnreachable",
             "n2: not mounted",
@@ -156,3 +157,16 @@ def test_without_any_version_there_is_no_recovery_point() -> None:
     assert plan.status is not None
     assert plan.status.fields["oldestVersionAt"] is None
     assert plan.status.fields["restorable"] == 0
+
+
+def test_a_location_that_is_behind_degrades_the_policy() -> None:
+    two = policy(storage=["main", "far"])
+    behind = replace(member(), replicas=(Replica("far", 4, ago(60), "n1: no answer"),))
+    plan = plan_policy(
+        view(policy=two, rivals=(two,), locations={"main": REACHABLE, "far": REACHABLE}, members=(behind,)), NOW
+    )
+    assert condition(plan, "Replicated").status == Status.FALSE
+    degraded = condition(plan, "Degraded")
+    assert (degraded.status, degraded.reason) == (Status.TRUE, "ReplicationBehind")
+    assert "version 4 of 5: n1: no answer" in degraded.message
+    assert condition(plan, "Ready").status == Status.TRUE

@@ -8,6 +8,7 @@ from pathlib import Path
 from swarmkeep.errors import HostError
 
 PROC = Path("/proc")
+_IN_NO_FILE = ("RssAnon", "RssShmem", "VmSwap")
 
 
 class NoCgroup(HostError):
@@ -73,6 +74,23 @@ def find_freezer(pid: int, container_id: str, proc: Path = PROC) -> FreezerCgrou
     if not unified:
         raise NoCgroup("this node has neither a cgroup v1 freezer nor cgroup v2: containers cannot be frozen")
     return FreezerCgroup(_folder(unified, container_id, pid, "cgroup2", "", proc), 2)
+
+
+def memory_bytes(pid: int, container_id: str, proc: Path = PROC) -> int:
+    """Memory of a container's processes that is in no file: about what a dump of it writes. 0 when it is gone."""
+    total = 0
+    try:
+        processes = find_freezer(pid, container_id, proc).processes()
+    except NoCgroup:
+        return 0
+    for process in processes:
+        try:
+            lines = (proc / str(process) / "status").read_text().splitlines()
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        total += sum(int(fields.get(name, "0").split()[0]) for name in _IN_NO_FILE)
+    return total * 1024
 
 
 def cgroup_version(proc: Path = PROC) -> int:

@@ -27,6 +27,10 @@ T = TypeVar("T")
 
 CALL_LIMIT_S = 10.0
 """The longest that one question to Docker may take."""
+PULL_LIMIT_S = 900.0
+"""The longest that pulling an image may take."""
+PULL_SILENCE_S = 60.0
+"""The longest that a pull may say nothing."""
 RECONNECT_S = (0.2, 5.0)
 """The first and the longest pause before Docker's events are connected again."""
 STEADY_S = 10.0
@@ -105,6 +109,13 @@ class Containers:
             await self._call(lambda client: client.api.remove_container(container_id, force=True))
         self.forget(container_id)
 
+    async def ensure_image(self, reference: str) -> None:
+        """Pulls an image unless this node has it. Raises Unavailable, NotFound when it cannot be had."""
+        try:
+            await self._call(lambda client: client.images.get(reference))
+        except NotFound:
+            await self._pull(reference)
+
     async def info(self) -> Mapping[str, Any]:
         """What GET /info answers. Raises Unavailable."""
         info: Mapping[str, Any] = await self._call(lambda client: client.api.info())
@@ -130,6 +141,25 @@ class Containers:
         client, self._client = self._client, None
         if client is not None:
             await asyncio.to_thread(client.close)
+
+    async def _pull(self, reference: str) -> None:
+        def pull() -> None:
+            # A client of its own: between two reports of a pull more time may pass than any answer may take.
+            client = docker.DockerClient(base_url=self._url, version="auto", timeout=round(PULL_SILENCE_S))
+            try:
+                for line in client.api.pull(reference, stream=True, decode=True):
+                    if "error" in line:
+                        raise NotFound(f"Docker cannot pull {reference}: {line['error']}")
+            finally:
+                client.close()
+
+        try:
+            async with asyncio.timeout(PULL_LIMIT_S):
+                await asyncio.to_thread(pull)
+        except docker.errors.NotFound as error:
+            raise NotFound(f"there is no image {reference}: {error.explanation}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
+            raise Unavailable(f"Docker at {self._url} cannot pull {reference}: {str(error)[:300]}") from error
 
     async def _call(self, question: Callable[[docker.DockerClient], T]) -> T:
         def ask() -> T:

@@ -1,0 +1,186 @@
+"""Keeps the newest versions of other nodes' workloads ready here: of those that the operator gave to this node.
+
+The folder of the version before is changed into that of the newest, so that only new pages are read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from typing import Any
+
+import structlog
+
+from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.image_cache import ImageCache
+from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.reading import SILENCE_FIRST, read_from_first
+from swarmkeep.agent.room import require_room
+from swarmkeep.agent.runtime.containers import Containers
+from swarmkeep.errors import DataError, NotFound, StorageFull, SwarmKeepError, Unavailable
+from swarmkeep.kube.client import Client
+from swarmkeep.kube.mirror import Mirror
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.policy import Policy
+from swarmkeep.model.wire import section
+from swarmkeep.model.workload import parse_workload
+from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.backoff import backoff
+from swarmkeep.store.folder_update import Base
+from swarmkeep.store.manifest import Manifest
+from swarmkeep.store.repository import Repository
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 10.0
+READ_LIMIT_S = 600.0
+
+
+class Standby:
+    """One version at a time. A workload of which that fails is tried again, ever more rarely."""
+
+    def __init__(
+        self,
+        node: str,
+        client: Client,
+        desired: Desired,
+        locations: Locations,
+        cache: ImageCache,
+        containers: Containers,
+    ) -> None:
+        self._desired = desired
+        self._locations = locations
+        self._cache = cache
+        self._containers = containers
+        self._wake = asyncio.Event()
+        self._manifests: dict[Ref, Manifest] = {}
+        """Of the version that is ready: storage may have deleted that one by the time the next is made of it."""
+        self._images: dict[Ref, str] = {}
+        """Images that were not looked for yet."""
+        self._problems: dict[Ref, str] = {}
+        self._failures: dict[Ref, int] = {}
+        self._not_before: dict[Ref, float] = {}
+        self._mirror = Mirror(
+            client, WORKLOAD, fields=f"status.standby.node={node}", on_change=lambda *_: self._wake.set()
+        )
+
+    def report(self) -> list[dict[str, Any]]:
+        """`status.standbys` of the Node object."""
+        entries = []
+        for workload in sorted(self._mirror.objects):
+            entry: dict[str, Any] = {"workload": str(workload)}
+            version = self._cache.newest(workload)
+            if version is not None:
+                entry["version"] = version
+            if workload in self._problems:
+                entry["message"] = self._problems[workload]
+            entries.append(entry)
+        return entries
+
+    async def run(self) -> None:
+        """Keeps ready for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._mirror.run())
+            group.create_task(self._loop())
+
+    async def _loop(self) -> None:
+        while True:
+            self._wake.clear()
+            for obj in list(self._mirror.objects.values()):
+                workload = parse_workload(obj)
+                policy = self._desired.policy(Ref(workload.ref.namespace, workload.policy))
+                if policy is None or workload.newest is None:
+                    continue
+                await self._try(workload.ref, policy, workload.newest.number)
+            for known in (self._manifests, self._images, self._problems, self._failures, self._not_before):
+                for ref in known.keys() - self._mirror.objects.keys():
+                    del known[ref]
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _try(self, workload: Ref, policy: Policy, number: int) -> None:
+        if time.monotonic() < self._not_before.get(workload, 0.0):
+            return
+        try:
+            await self.make_ready(workload, policy, number)
+        except SwarmKeepError as error:
+            failures = self._failures[workload] = self._failures.get(workload, 0) + 1
+            self._not_before[workload] = time.monotonic() + backoff(failures).total_seconds()
+            if self._problems.get(workload) != str(error):
+                log.warning("a version is not ready here", workload=str(workload), version=number, error=str(error))
+            self._problems[workload] = str(error)
+        else:
+            self._problems.pop(workload, None)
+            self._failures.pop(workload, None)
+
+    async def make_ready(self, workload: Ref, policy: Policy, number: int) -> None:
+        """Brings the version into the cache, unless it or a newer one is there, and pulls its image.
+
+        Raises SwarmKeepError.
+        """
+        ready = self._cache.newest(workload)
+        if ready is None or ready < number:
+            await self._make(workload, policy, number, ready)
+        image = self._images.get(workload)
+        if image:
+            await self._containers.ensure_image(image)
+            del self._images[workload]
+
+    async def _make(self, workload: Ref, policy: Policy, number: int, ready: int | None) -> None:
+        begun = time.monotonic()
+        async with self._cache.filling(workload, number):
+            manifest = await self._read(workload, policy, number, ready)
+            await asyncio.to_thread(self._cache.mark, workload, number, manifest.taken_at)
+        if self._cache.newest(workload) != number:
+            raise StorageFull(f"{workload} version {number} does not fit into the cache: raise agent.cacheBytes")
+        self._manifests[workload] = manifest
+        metrics.STANDBY_SECONDS.observe(time.monotonic() - begun)
+        log.info(
+            "a version is ready here",
+            workload=str(workload),
+            version=number,
+            seconds=round(time.monotonic() - begun, 3),
+        )
+        self._images[workload] = str(section(manifest.facts, "container", "Config").get("Image", ""))
+
+    async def _read(self, workload: Ref, policy: Policy, number: int, ready: int | None) -> Manifest:
+        """Makes the folder, from the first location that has the version whole."""
+        target = self._cache.path(workload, number)
+        base = await self._base(workload, policy, ready)
+        unused = [base] if base else []
+
+        def get(repository: Repository) -> Manifest:
+            # A try that fails half way uses the base up: another location is then read whole.
+            mine = unused.pop() if unused else None
+            if mine is None:
+                entries = repository.manifest(str(workload), number).entries
+                require_room(target, sum(entry.size for entry in entries), f"{workload} version {number}")
+            return repository.get(str(workload), number, target, durable=False, base=mine)
+
+        try:
+            return await read_from_first(
+                self._locations, policy.locations, workload, number, get, READ_LIMIT_S, SILENCE_FIRST
+            )
+        finally:
+            if base is not None:
+                await asyncio.to_thread(shutil.rmtree, base.folder, ignore_errors=True)
+
+    async def _base(self, workload: Ref, policy: Policy, ready: int | None) -> Base | None:
+        """The version that is ready, to be changed into the next one; None when that has to be read whole."""
+        if ready is None:
+            return None
+        manifest = self._manifests.get(workload)
+        if manifest is None or manifest.version != ready:
+            try:
+                manifest = await self._locations.call(
+                    policy.location, lambda repository: repository.manifest(str(workload), ready), LOOK_S
+                )
+            except (Unavailable, DataError, NotFound):
+                return None
+        folder = await asyncio.to_thread(self._cache.take, workload, ready)
+        return Base(folder, manifest) if folder is not None else None
