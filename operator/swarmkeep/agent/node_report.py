@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 import swarmkeep
+from swarmkeep.agent.host_report import HostReport
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime.features import NodeFeatures
 from swarmkeep.agent.tracked import TrackedContainers
@@ -25,11 +26,18 @@ class NodeReport:
     """Writes the object when something in it has changed."""
 
     def __init__(
-        self, node: str, client: Client, features: NodeFeatures, locations: Locations, tracked: TrackedContainers
+        self,
+        node: str,
+        client: Client,
+        features: NodeFeatures,
+        host: HostReport,
+        locations: Locations,
+        tracked: TrackedContainers,
     ) -> None:
         self._node = node
         self._client = client
         self._features = features
+        self._host = host
         self._locations = locations
         self._tracked = tracked
         self._written: dict[str, Any] | None = None
@@ -37,7 +45,7 @@ class NodeReport:
     async def run(self) -> None:
         """Reports for ever."""
         while True:
-            status = self._status(await self._locations.check())
+            status = self._status(await self._locations.check()) | await self._host.status()
             if status != self._written:
                 try:
                     await self._write(status)

@@ -35,6 +35,7 @@ VERBS = {
     "prune": ("swarmkeep.cli.prune", "Versions"),
     "verify": ("swarmkeep.cli.verify", "Versions"),
     "import": ("swarmkeep.cli.import_", "Versions"),
+    "doctor": ("swarmkeep.cli.doctor", "Administration"),
     "version": ("swarmkeep.cli.version", "Administration"),
     "completion": ("swarmkeep.cli.completion", "Administration"),
     "pki": ("swarmkeep.cli.pki", "Administration"),

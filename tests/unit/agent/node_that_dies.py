@@ -32,6 +32,7 @@ from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.dump import ENDED, DumpRequest, DumpResult
 from swarmkeep.agent.runtime.dump_stats import DumpStats
 from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.staged import Staged
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
@@ -174,7 +175,7 @@ class Node:
         return SimpleNamespace(
             id="c1",
             name="redis.1.t1",
-            pid=1,
+            pid=4_194_305,
             running=self.running,
             labels={},
             raw={"Id": "c1"},
@@ -184,6 +185,9 @@ class Node:
             ended_at=None,
             failed_to_start=False,
             oom_killed=False,
+            image_ref="redis",
+            image_id="sha256:1",
+            tty=False,
         )
 
     async def cached(self, container_id: str) -> Any:
@@ -263,6 +267,7 @@ class Agent:
             unseen,
             Restores(node.root / "restore"),
             self.tracked,
+            TraitsReader(),
         )
         self.finals = self.stops.resume(boot_id)
 
