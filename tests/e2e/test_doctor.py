@@ -26,6 +26,11 @@ def test_the_doctor_finds_what_would_not_survive_and_history_tells_a_drain(lab: 
     assert (found["BindMount"], found["Tty"]) == ("Warning", "Note")
     assert not {"NotRunning", "NoOtherNode", "VersionsFail", "ImageDiffers", "Devices"} & found.keys()
 
+    conditions = api.get("cpol", "examined")["status"]["conditions"]
+    portable = next(condition for condition in conditions if condition["type"] == "Portable")
+    assert portable["status"] == "True"
+    assert "/srv at /srv" in portable["message"]
+
     for node in lab.nodes:
         status = api.get("nodes", node.name, "")["status"]
         assert status["runtime"]["path"].endswith("/swarmkeep-runtime")

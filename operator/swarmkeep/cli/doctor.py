@@ -205,7 +205,6 @@ def workload_facts(obj: dict[str, Any], policies: dict[tuple[str, str], Policy])
     protected = find_condition(status.get("conditions") or (), "Protected") or {}
     said = protected.get("message") or "nobody has said yet whether it is protected"
     return WorkloadFacts(
-        name=meta["name"],
         node=section(status, "claim").get("node") or "",
         traits=parse_traits(obj),
         policy=policies.get((meta["namespace"], section(obj, "spec")["policy"])),

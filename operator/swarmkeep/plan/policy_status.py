@@ -11,9 +11,11 @@ from swarmkeep.model.conditions import Condition, Status, find_condition
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Snapshot
+from swarmkeep.model.traits import ContainerTraits
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import Plan, PutWorkload, StatusPatch, WorkloadSpec
+from swarmkeep.plan.portable import portable
 from swarmkeep.plan.resolve import Resolution, resolve
 
 NAMED = 3
@@ -28,6 +30,8 @@ class Member:
     conditions: tuple[Mapping[str, Any], ...]
     failure: str
     """Why its last version could not be taken; empty when it could."""
+    traits: ContainerTraits | None = None
+    """What its container is like; None while none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
         _ready(view, view.policy, found),
         _protected(found, members, len(protected)),
         _degraded(members),
+        portable(view.policy, {member.workload.ref.name: member.traits for member in members}),
     )
     reason = f"{view.ref}: makes {_names(str(put.ref.name) for put in puts)}" if puts else ""
     return Plan(reason, tuple(puts), StatusPatch(fields, conditions))

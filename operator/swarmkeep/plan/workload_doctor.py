@@ -17,7 +17,6 @@ _NAMED = 4
 class WorkloadFacts:
     """Everything that the judgement about one workload needs."""
 
-    name: str
     node: str
     """Where it runs; empty when nowhere."""
     traits: ContainerTraits | None

@@ -18,7 +18,7 @@ TRAITS = ContainerTraits(PINNED, "sha256:1", False, False, (), (), (), False)
 MAIN = (SeenLocation("main", True, ""),)
 OTHER = NodeFacts("n2", "True", lazy_pages=True, images={"redis@sha256:aa": "sha256:1"}, locations=MAIN)
 HERE = replace(OTHER, name="n1")
-WELL = WorkloadFacts("redis.1", "n1", TRAITS, policy(), "", "")
+WELL = WorkloadFacts("n1", TRAITS, policy(), "", "")
 
 
 def found(workload: WorkloadFacts, *nodes: NodeFacts) -> list[tuple[str, str]]:
