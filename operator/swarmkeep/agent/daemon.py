@@ -23,6 +23,7 @@ from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.host_report import HostReport
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.importer import Importer
 from swarmkeep.agent.journal import Journal
@@ -37,6 +38,7 @@ from swarmkeep.agent.runtime.dump import Dumper
 from swarmkeep.agent.runtime.features import read_features
 from swarmkeep.agent.runtime.freezer import Freezer
 from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import ShimServer
@@ -146,11 +148,25 @@ async def _run(config: Config) -> int:
     unseen = UnseenStarts(
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
     )
-    observer = Observer(node, boot_id, client, containers, desired, claims, freezes, fencer, unseen, restores, tracked)
+    observer = Observer(
+        node,
+        boot_id,
+        client,
+        containers,
+        desired,
+        claims,
+        freezes,
+        fencer,
+        unseen,
+        restores,
+        tracked,
+        TraitsReader(),
+    )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
     standby = Standby(node, client, desired, locations, cache, containers)
-    report = NodeReport(node, client, features, locations, tracked, standby)
+    host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
+    report = NodeReport(node, client, features, host, locations, tracked, standby)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
     finals = stops.resume(boot_id)

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from swarmkeep.agent.location_keys import Keys, key_report, read_keys
+from swarmkeep.agent.runtime.disk_space import read_space
 from swarmkeep.agent.storage import Storage, open_storage
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.model.wire import Object, section
@@ -167,4 +169,6 @@ def _look(name: str, location: _Location) -> dict[str, Any]:
     notes = location.storage.examine()
     known, rewrapped = location.rewrapped or (None, None)
     report = key_report(keys, rewrapped if known == keys.keyring else None)
-    return report | ({"message": "; ".join(notes)} if notes else {})
+    folder = section(location.spec, "filesystem").get("path")
+    space = read_space(Path(folder)) if folder else {}
+    return report | ({"disk": space} if space else {}) | ({"message": "; ".join(notes)} if notes else {})

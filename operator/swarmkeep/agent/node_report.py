@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 import swarmkeep
+from swarmkeep.agent.host_report import HostReport
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.runtime.features import NodeFeatures
 from swarmkeep.agent.standby import Standby
@@ -30,6 +31,7 @@ class NodeReport:
         node: str,
         client: Client,
         features: NodeFeatures,
+        host: HostReport,
         locations: Locations,
         tracked: TrackedContainers,
         standby: Standby,
@@ -37,6 +39,7 @@ class NodeReport:
         self._node = node
         self._client = client
         self._features = features
+        self._host = host
         self._locations = locations
         self._tracked = tracked
         self._standby = standby
@@ -45,7 +48,7 @@ class NodeReport:
     async def run(self) -> None:
         """Reports for ever."""
         while True:
-            status = self._status(await self._locations.check())
+            status = self._status(await self._locations.check()) | await self._host.status()
             if status != self._written:
                 try:
                     await self._write(status)

@@ -14,6 +14,7 @@ from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.shim_server import OUTCOME_LIMIT_S
 from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
@@ -23,6 +24,7 @@ from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.traits import traits_wire
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Phase, Workload, parse_workload
 from swarmkeep.plan.ends import blamed_version, end_status
@@ -50,6 +52,7 @@ class Observer:
         unseen: UnseenStarts,
         restores: Restores,
         tracked: TrackedContainers,
+        traits: TraitsReader,
     ) -> None:
         self._node = node
         self._boot_id = boot_id
@@ -61,6 +64,7 @@ class Observer:
         self._unseen = unseen
         self._restores = restores
         self._tracked = tracked
+        self._traits = traits
         self._reported: dict[Ref, dict[str, Any]] = {}
         self._wake = asyncio.Event()
         self._own = Mirror(client, WORKLOAD, fields=f"status.claim.node={node}", on_change=self._own_changed)
@@ -122,7 +126,7 @@ class Observer:
         await self._unseen.finish()
         for tracked in self._tracked:
             if tracked.ref not in self._tracked.coming_up:
-                await self._report(tracked)
+                await self._report(tracked, running.get(tracked.container_id))
         if self._own.synced:
             for obj in list(self._own.objects.values()):
                 workload = parse_workload(obj)
@@ -152,6 +156,7 @@ class Observer:
         self._tracked.save(tracked)
         self._freezes.forget(tracked.container_id)
         self._containers.forget(tracked.container_id)
+        self._traits.forget(tracked.container_id)
         log.info("a protected task has ended", workload=str(tracked.ref), end=tracked.end)
 
     def _blame(self, tracked: Tracked, how: End, ended_at: datetime) -> None:
@@ -230,7 +235,7 @@ class Observer:
         self._tracked.save(tracked)
         log.info("took a running container under protection", workload=str(tracked.ref), container=facts.name)
 
-    async def _report(self, tracked: Tracked) -> None:
+    async def _report(self, tracked: Tracked, facts: ContainerFacts | None) -> None:
         if tracked.epoch == 0:
             if tracked.end is not None:
                 self._tracked.drop(tracked)
@@ -240,7 +245,10 @@ class Observer:
             return
         if tracked.end is not None and tracked.final_version is not None:
             tracked.end["finalVersion"] = tracked.final_version
+        traits = {"traits": traits_wire(self._traits.read(facts))} if facts is not None else {}
         status = tracked.status(self._node)
+        if status["container"] is not None:
+            status["container"] |= traits
         if self._reported.get(tracked.ref) == status and self._is_shown(tracked):
             return
         try:

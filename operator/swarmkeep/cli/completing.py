@@ -36,6 +36,18 @@ def prunable(ctx: object, args: Sequence[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and name not in given]
 
 
+def examinable(ctx: object, args: Sequence[str], incomplete: str) -> list[str]:
+    """For nodes and workloads by name alone."""
+    given = set(getattr(ctx, "params", {}).get("what") or args)
+    names = [*_names(ctx, "nodes.swarmkeep.dev"), *_names(ctx, "workloads")]
+    return [name for name in names if name.startswith(incomplete) and name not in given]
+
+
+def workloads(ctx: object, incomplete: str) -> list[str]:
+    """For one workload by name."""
+    return [name for name in _names(ctx, "workloads") if name.startswith(incomplete)]
+
+
 def _names(ctx: object, kind: str) -> list[str]:
     import asyncio
 

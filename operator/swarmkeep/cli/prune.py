@@ -98,16 +98,10 @@ class _Looker:
         self._stopped_too = stopped_too
 
     async def now(self) -> datetime:
-        """The server's time: ages must not depend on the clock of whoever types this. Raises Unavailable."""
-        from email.utils import parsedate_to_datetime
+        """The server's time. Raises Unavailable."""
+        from swarmkeep.cli.server_time import server_time
 
-        from swarmkeep.errors import Unavailable
-
-        answer = await self._client.transport.request("GET", "/version", repeatable=True)
-        try:
-            return parsedate_to_datetime(answer.headers["Date"])
-        except (KeyError, ValueError):
-            raise Unavailable("the server does not say what time it is, so no version's age is known") from None
+        return await server_time(self._client)
 
     async def choose(self, words: Sequence[str]) -> list[Workload]:
         """The workloads that are meant. Raises NotFound, InvalidObject."""

@@ -228,6 +228,10 @@ def _node(obj: Object, _: datetime) -> Facts:
         facts.append(("Addresses", ", ".join(status["addresses"])))
     if "workloads" in status:
         facts.append(("Workloads", str(status["workloads"])))
+    for field, title in (("cpuFeatures", "CPU features"), ("images", "Images")):
+        if status.get(field):
+            # Hundreds of lines that nobody reads; -o yaml has them.
+            facts.append((title, f"{len(status[field])} known"))
     return facts
 
 
@@ -258,7 +262,7 @@ _SUMMARIES: Mapping[str, tuple[Callable[[Object, datetime], Facts], frozenset[st
             }
         ),
     ),
-    "Node": (_node, frozenset({"addresses", "workloads"})),
+    "Node": (_node, frozenset({"addresses", "workloads", "cpuFeatures", "images"})),
 }
 
 

@@ -17,6 +17,7 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
+from swarmkeep.model.traits import parse_traits
 from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_replicas, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
@@ -89,7 +90,9 @@ class World:
             swarm_problem=self.swarm_problem,
             known=_Specs(self.cache),
             members=tuple(
-                Member(parse_workload(item), _conditions(item), _failure(item), parse_replicas(item))
+                Member(
+                    parse_workload(item), _conditions(item), _failure(item), parse_replicas(item), parse_traits(item)
+                )
                 for item in self.cache.workloads_of_policy(ref)
             ),
             locations={name: self._location_conditions(name) for name in policy.locations} if policy else {},

@@ -11,9 +11,11 @@ from swarmkeep.model.conditions import Condition, Status, find_condition
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Snapshot
+from swarmkeep.model.traits import ContainerTraits
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Phase, Replica, Workload
 from swarmkeep.plan.actions import Plan, PutWorkload, StatusPatch, WorkloadSpec
+from swarmkeep.plan.portable import portable
 from swarmkeep.plan.replication import plan_replicated
 from swarmkeep.plan.resolve import Resolution, resolve
 
@@ -30,6 +32,8 @@ class Member:
     failure: str
     """Why its last version could not be taken; empty when it could."""
     replicas: tuple[Replica, ...] = ()
+    traits: ContainerTraits | None = None
+    """What its container is like; None while none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
         _protected(found, members, len(protected)),
         replicated,
         _degraded(members, replicated),
+        portable(view.policy, {member.workload.ref.name: member.traits for member in members}),
     )
     reason = f"{view.ref}: makes {_names(str(put.ref.name) for put in puts)}" if puts else ""
     return Plan(reason, tuple(puts), StatusPatch(fields, conditions))

@@ -33,6 +33,7 @@ from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.dump import ENDED, DumpRequest, DumpResult
 from swarmkeep.agent.runtime.dump_stats import DumpStats
 from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.staged import Staged
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
@@ -175,7 +176,7 @@ class Node:
         return SimpleNamespace(
             id="c1",
             name="redis.1.t1",
-            pid=1,
+            pid=4_194_305,
             running=self.running,
             labels={},
             raw={"Id": "c1"},
@@ -185,6 +186,9 @@ class Node:
             ended_at=None,
             failed_to_start=False,
             oom_killed=False,
+            image_ref="redis",
+            image_id="sha256:1",
+            tty=False,
         )
 
     async def cached(self, container_id: str) -> Any:
@@ -265,6 +269,7 @@ class Agent:
             unseen,
             Restores(node.root / "restore"),
             self.tracked,
+            TraitsReader(),
         )
         self.finals = self.stops.resume(boot_id)
 

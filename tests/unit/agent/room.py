@@ -31,6 +31,7 @@ from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
 from swarmkeep.agent.runtime.dump_stats import DumpStats
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import Conversation, Handler, ShimServer
@@ -270,6 +271,7 @@ class Life:
             unseen,
             restores,
             self.tracked,
+            TraitsReader(),
         )
         self.scheduler = Scheduler(self.desired, self.freezes, restores, self.tracked, self.versions)
 

@@ -78,7 +78,7 @@ async def test_a_node_says_which_key_it_encrypts_with(node: Node) -> None:
 async def test_a_location_without_encryption_says_nothing_of_keys(node: Node) -> None:
     node.specify()
 
-    assert (await node.report()).keys() == {"name", "reachable", "id"}
+    assert (await node.report()).keys() == {"name", "reachable", "id", "disk"}
 
 
 async def test_a_key_file_that_is_missing_or_no_key_makes_the_location_unusable_there(node: Node) -> None:

@@ -16,7 +16,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCES, "TERM": "dumb", "COLUMNS": "
 COMMAND = [sys.executable, "-m", "swarmkeep"]
 VERBS = (
     *("apply", "get", "describe", "watch", "delete", "diff", "explain", "wait", "prune", "verify", "import"),
-    *("version", "completion", "manager"),
+    *("history", "doctor", "version", "completion", "manager"),
 )
 
 

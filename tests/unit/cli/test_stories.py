@@ -183,6 +183,7 @@ def test_events_are_told_oldest_first_with_their_counts() -> None:
             {"conditions": [{"type": "Ready", "status": "False", "reason": "Silent", "message": "for 15s"}]},
             "no, Silent: for 15s",
         ),
+        ("Node", {"cpuFeatures": ["avx", "sse"]}, "CPU features:  2 known"),
     ],
 )
 def test_each_kind_has_a_summary(kind: str, status: dict[str, Any], line: str) -> None:

@@ -65,7 +65,7 @@ def test_all_is_well() -> None:
         "restorable": 1,
         "oldestVersionAt": format_time(ago(3)),
     }
-    assert [item.status for item in plan.status.conditions] == ["True", "True", "True", "False"]
+    assert [item.status for item in plan.status.conditions] == ["True", "True", "True", "False", "Unknown"]
 
 
 def test_missing_workloads_are_made_and_changed_ones_put_right() -> None:

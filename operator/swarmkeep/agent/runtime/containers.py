@@ -121,6 +121,16 @@ class Containers:
         info: Mapping[str, Any] = await self._call(lambda client: client.api.info())
         return info
 
+    async def images(self) -> Mapping[str, str]:
+        """Ids of the images that are here by their names, by tag as well as by digest. Raises Unavailable."""
+        found = await self._call(lambda client: client.api.images())
+        return {
+            name: str(item["Id"])
+            for item in found
+            for name in (*(item.get("RepoTags") or ()), *(item.get("RepoDigests") or ()))
+            if "<none>" not in name
+        }
+
     async def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """Follows the containers for ever. A `resync` comes first, and after every gap."""
         pause_s, longest_s = RECONNECT_S

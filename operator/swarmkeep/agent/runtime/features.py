@@ -84,23 +84,24 @@ async def _docker_info(containers: Containers) -> Mapping[str, Any]:
 
 
 async def _output(*words: str) -> str:
-    code, text = await _run(*words)
+    code, text = await run_program(*words)
     return text if code == 0 else ""
 
 
 async def _succeeds(*words: str) -> bool:
-    code, _ = await _run(*words)
+    code, _ = await run_program(*words)
     return code == 0
 
 
-async def _run(*words: str) -> tuple[int, str]:
+async def run_program(*words: str, errors_too: bool = False) -> tuple[int, str]:
+    """Exit code and output; 127 when the program is not there, 124 when it takes too long."""
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"}
     try:
         process = await asyncio.create_subprocess_exec(
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.STDOUT if errors_too else asyncio.subprocess.DEVNULL,
             env=environment,
         )
     except OSError as error:

@@ -36,6 +36,7 @@ class Docker:
         app.router.add_get("/{api}/containers/json", self._list)
         app.router.add_get("/{api}/containers/{id}/json", self._inspect)
         app.router.add_delete("/{api}/containers/{id}", self._remove)
+        app.router.add_get("/{api}/images/json", self._images)
         app.router.add_get("/{api}/events", self._events)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -51,6 +52,11 @@ class Docker:
 
     async def _list(self, _: web.Request) -> web.Response:
         return web.json_response([{"Id": container_id} for container_id in self.containers])
+
+    async def _images(self, _: web.Request) -> web.Response:
+        tagged = {"Id": "sha256:1", "RepoTags": ["redis:7", "redis:latest"], "RepoDigests": ["redis@sha256:aa"]}
+        dangling = {"Id": "sha256:2", "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}
+        return web.json_response([tagged, dangling, {"Id": "sha256:3", "RepoTags": None}])
 
     async def _inspect(self, request: web.Request) -> web.Response:
         await asyncio.sleep(self.slow_s)
@@ -92,6 +98,10 @@ async def test_lists_what_runs(docker: Docker, containers: Containers) -> None:
     docker.containers["b"] = {**changed(State__Running=False), "Id": "b"}
     docker.containers["vanished"] = {}
     assert [facts.id for facts in await containers.list_running()] == ["a"]
+
+
+async def test_names_images_by_tag_and_by_digest(docker: Docker, containers: Containers) -> None:
+    assert await containers.images() == dict.fromkeys(("redis:7", "redis:latest", "redis@sha256:aa"), "sha256:1")
 
 
 async def test_says_that_a_container_is_not_there(containers: Containers) -> None:

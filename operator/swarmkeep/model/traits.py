@@ -1,0 +1,77 @@
+"""What of a container's configuration decides whether its state survives elsewhere, as its agent reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from swarmkeep.model.wire import Object, section
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount of a container."""
+
+    type: str
+    """Docker's word: bind, volume, tmpfs, ..."""
+    source: str
+    """A path of the node, or a volume's name; empty for a volume that Docker has made up a name for."""
+    target: str
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerTraits:
+    """One container's."""
+
+    image: str
+    """As the service names it."""
+    image_id: str
+    """Digest of the image's configuration: the same on every node."""
+    tty: bool
+    privileged: bool
+    host_namespaces: tuple[str, ...]
+    """Of Network, PID, IPC, UTS those that are the node's."""
+    devices: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    connections: bool
+    """Whether it was seen with established TCP connections."""
+
+
+def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
+    """`status.container.traits`; every field is there, so that a merge leaves nothing of another container."""
+    return {
+        "image": traits.image,
+        "imageID": traits.image_id,
+        "tty": traits.tty,
+        "privileged": traits.privileged,
+        "hostNamespaces": list(traits.host_namespaces),
+        "devices": list(traits.devices),
+        "mounts": [
+            {"type": mount.type, "source": mount.source, "target": mount.target, "readOnly": mount.read_only}
+            for mount in traits.mounts
+        ],
+        "connections": traits.connections,
+    }
+
+
+def parse_traits(workload: Object) -> ContainerTraits | None:
+    """The traits in a Workload that passed schema validation; None when no agent has reported them."""
+    raw = section(workload, "status", "container", "traits")
+    if not raw:
+        return None
+    return ContainerTraits(
+        image=raw.get("image", ""),
+        image_id=raw.get("imageID", ""),
+        tty=raw.get("tty", False),
+        privileged=raw.get("privileged", False),
+        host_namespaces=tuple(raw.get("hostNamespaces") or ()),
+        devices=tuple(raw.get("devices") or ()),
+        mounts=tuple(map(_mount, raw.get("mounts") or ())),
+        connections=raw.get("connections", False),
+    )
+
+
+def _mount(raw: Mapping[str, Any]) -> Mount:
+    return Mount(raw.get("type", ""), raw.get("source", ""), raw.get("target", ""), raw.get("readOnly", False))

@@ -1,0 +1,140 @@
+"""What of a workload would not survive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from swarmkeep.model.node import NodeFacts, SeenLocation
+from swarmkeep.model.traits import ContainerTraits, Mount, parse_traits, traits_wire
+from swarmkeep.plan.workload_doctor import WorkloadFacts, examine_container, examine_workload
+
+from ..objects import policy
+
+PINNED = "redis:7@sha256:aa"
+TRAITS = ContainerTraits(PINNED, "sha256:1", False, False, (), (), (), False)
+MAIN = (SeenLocation("main", True, ""),)
+OTHER = NodeFacts("n2", "True", lazy_pages=True, images={"redis@sha256:aa": "sha256:1"}, locations=MAIN)
+HERE = replace(OTHER, name="n1")
+WELL = WorkloadFacts("n1", TRAITS, policy(), "", "")
+
+
+def found(workload: WorkloadFacts, *nodes: NodeFacts) -> list[tuple[str, str]]:
+    examined = examine_workload(workload, nodes or (HERE, OTHER))
+    return [(finding.code, str(finding.severity)) for finding in examined]
+
+
+def with_traits(**fields: Any) -> WorkloadFacts:
+    return replace(WELL, traits=replace(TRAITS, **fields))
+
+
+def test_a_workload_that_is_well_has_no_findings() -> None:
+    assert found(WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("traits", "code", "severity"),
+    [
+        ({"devices": ("/dev/dri",)}, "Devices", "Problem"),
+        ({"host_namespaces": ("PID",)}, "HostPid", "Problem"),
+        ({"host_namespaces": ("IPC",)}, "HostIpc", "Problem"),
+        ({"host_namespaces": ("Network",)}, "HostNetwork", "Warning"),
+        ({"host_namespaces": ("UTS",)}, "HostUts", "Note"),
+        ({"privileged": True}, "Privileged", "Note"),
+        ({"tty": True}, "Tty", "Note"),
+        ({"connections": True}, "ConnectionsClose", "Note"),
+        ({"mounts": (Mount("bind", "/srv", "/data", False),)}, "BindMount", "Warning"),
+        ({"mounts": (Mount("bind", "/srv", "/data", True),)}, "BindMountReadOnly", "Note"),
+        ({"mounts": (Mount("volume", "data", "/data", False),)}, "VolumeNotCovered", "Warning"),
+        ({"mounts": (Mount("volume", "", "/data", False),)}, "AnonymousVolume", "Warning"),
+    ],
+)
+def test_one_trait_is_one_finding(traits: dict[str, Any], code: str, severity: str) -> None:
+    assert found(with_traits(**traits)) == [(code, severity)]
+
+
+def test_a_tmpfs_is_part_of_a_version() -> None:
+    assert found(with_traits(mounts=(Mount("tmpfs", "", "/tmp", False),))) == []
+
+
+def test_connections_keep_versions_from_being_taken_where_the_policy_refuses_them() -> None:
+    refusing = policy(checkpoint={"tcp": "Refuse"})
+    assert found(replace(with_traits(connections=True), policy=refusing)) == [("ConnectionsRefused", "Warning")]
+    assert found(replace(WELL, policy=refusing)) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "there", "expected"),
+    [
+        (PINNED, {"redis@sha256:aa": "sha256:1"}, []),
+        (PINNED, {"redis@sha256:bb": "sha256:2"}, [("ImageNotThere", "Note")]),
+        # An agent that does not report images says nothing.
+        (PINNED, {}, []),
+        ("localhost:5000/redis@sha256:aa", {"localhost:5000/redis@sha256:aa": "sha256:1"}, []),
+        ("redis:7", {"redis:7": "sha256:1"}, [("ImageNotPinned", "Warning")]),
+        ("redis:7", {"redis:7": "sha256:2"}, [("ImageDiffers", "Problem"), ("ImageNotPinned", "Warning")]),
+        # It has the right one as well, but the name leads to the other.
+        (
+            "redis:7",
+            {"redis:7": "sha256:2", "redis:6": "sha256:1"},
+            [("ImageDiffers", "Problem"), ("ImageNotPinned", "Warning")],
+        ),
+        ("redis:7", {"nginx:1": "sha256:3"}, [("ImageNotPinned", "Warning"), ("ImageNotThere", "Note")]),
+        ("redis", {"redis:latest": "sha256:2"}, [("ImageDiffers", "Problem"), ("ImageNotPinned", "Warning")]),
+        ("redis", {"redis:latest": "sha256:1"}, [("ImageNotPinned", "Warning")]),
+    ],
+)
+def test_images_are_compared_between_nodes(image: str, there: dict[str, str], expected: list[tuple[str, str]]) -> None:
+    assert found(with_traits(image=image), HERE, replace(OTHER, images=there)) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ((HERE,), [("NoOtherNode", "Problem")]),
+        ((HERE, replace(OTHER, ready="Unknown")), [("NoOtherNode", "Problem")]),
+        ((HERE, replace(OTHER, locations=())), [("NoOtherNode", "Problem")]),
+        ((HERE, replace(OTHER, locations=(SeenLocation("main", False, ""),))), [("NoOtherNode", "Problem")]),
+        ((HERE, replace(OTHER, lazy_pages=False)), [("LazyPagesMissing", "Problem")]),
+    ],
+)
+def test_it_needs_another_node_that_can_restore_it(
+    nodes: tuple[NodeFacts, ...], expected: list[tuple[str, str]]
+) -> None:
+    assert found(WELL, *nodes) == expected
+
+
+def test_a_policy_that_restores_eagerly_needs_no_lazy_pages() -> None:
+    eager = replace(WELL, policy=policy(restore={"pages": "Eager"}))
+    assert found(eager, HERE, replace(OTHER, lazy_pages=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"unprotected": "version 3 is older than 30 s"}, [("Unprotected", "Problem")]),
+        ({"unprotected": "version 3 is old", "failure": "a socket"}, [("VersionsFail", "Problem")]),
+        ({"policy": None, "unprotected": "x"}, [("NoPolicy", "Problem")]),
+        ({"traits": None}, [("NotRunning", "Note")]),
+    ],
+)
+def test_whether_it_is_protected_at_all(fields: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert found(replace(WELL, **fields)) == expected
+
+
+def test_the_findings_name_what_they_speak_of() -> None:
+    mounts = tuple(Mount("bind", f"/srv/{number}", f"/{number}", False) for number in range(6))
+    [finding] = examine_container(replace(TRAITS, mounts=mounts), None)
+    assert "/srv/0 at /0, /srv/1 at /1, /srv/2 at /2, /srv/3 at /3 and 2 more" in finding.message
+    assert str(finding).endswith("as on a shared file system")
+
+
+def test_traits_are_read_as_they_were_written() -> None:
+    traits = ContainerTraits(
+        "a", "b", True, True, ("PID",), ("/dev/x",), (Mount("bind", "/a", "/b", True),), connections=True
+    )
+    assert parse_traits({"status": {"container": {"traits": traits_wire(traits)}}}) == traits
+    assert parse_traits({"status": {"container": None}}) is None
+    assert parse_traits({}) is None
