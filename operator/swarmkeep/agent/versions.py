@@ -273,16 +273,41 @@ class VersionTaker:
             tcp=str(policy.tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
         )
+        process: asyncio.subprocess.Process | None = None
         begun = time.monotonic()
-        await self._freezes.hold(facts.id, facts.pid, Why.VERSION)
+
+        async def beforehand() -> None:
+            nonlocal process, begun
+            if request.leave_running:
+                process = await self._dumper.begin(request)
+            begun = time.monotonic()
+
+        try:
+            await self._freezes.hold(facts.id, facts.pid, Why.VERSION, beforehand)
+        except BaseException:
+            if process is not None:
+                await self._dumper.abandon(request, process)
+            raise
         taken_at = datetime.now(UTC)
         try:
-            # The layer first: after a final dump there may soon be no container left to read it from.
-            await asyncio.to_thread(layer.capture, facts.upper_dir, folder / "layer")
-            dumped = await self._dumper.dump(request)
+            dumped = await self._dump_and_capture(request, process, facts.upper_dir, folder / "layer")
         finally:
             await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
         return dumped, taken_at, time.monotonic() - begun
+
+    async def _dump_and_capture(
+        self, request: DumpRequest, process: asyncio.subprocess.Process | None, upper: Path, target: Path
+    ) -> DumpResult:
+        if not request.leave_running:
+            # The layer first: after a final dump there may soon be no container left to read it from.
+            await asyncio.to_thread(layer.capture, upper, target)
+            return await self._dumper.dump(request)
+        captured = asyncio.create_task(asyncio.to_thread(layer.capture, upper, target))
+        try:
+            return await self._dumper.dump(request, process)
+        finally:
+            # The thread cannot be stopped, and what it reads must stand still until its end.
+            await captured
 
     async def _next_number(self, tracked: Tracked, policy: Policy) -> int:
         if tracked.number == 0:

@@ -43,11 +43,17 @@ async def version(name: str, folder: Path, options: dict[str, Any]) -> dict[str,
     )
     error = ""
     begun = time.monotonic()
-    await freezer.freeze(facts.id, facts.pid, keep=False)
+    process: asyncio.subprocess.Process | None = None
+
+    async def beforehand() -> None:
+        nonlocal process
+        process = await dumper.begin(request) if request.leave_running else None
+
+    await freezer.freeze(facts.id, facts.pid, keep=False, beforehand=beforehand)
     print("frozen", flush=True)
     try:
         layer.capture(facts.upper_dir, folder / "layer")
-        await dumper.dump(request)
+        await dumper.dump(request, process)
     except SwarmKeepError as problem:
         error = str(problem)
     finally:

@@ -30,6 +30,8 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GIVE_UP_S = 3.0
 """How long CRIU may take to let the container go after it was made to fail; then it is killed."""
 PAGES_POLL_S = 0.02
+LOG = "dump.log"
+"""In the work folder. CRIU opens it before it looks at the container."""
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
@@ -46,7 +48,7 @@ class GuardPipes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DumpRequest:
-    """One dump. The container is frozen already, and stays so when it runs on."""
+    """One dump. It leaves a frozen container frozen when that runs on."""
 
     container_id: str
     pid: int
@@ -82,7 +84,11 @@ class DumpResult:
 
 
 class Dumper:
-    """Runs `runc checkpoint`."""
+    """Runs `runc checkpoint`.
+
+    runc needs a while before CRIU begins, and the container need not stand still for that: `begin` before freezing,
+    and `dump` after it.
+    """
 
     def __init__(
         self, runc: Path, runc_root: Path, guards: GuardPipes | None = None, restores: Restores | None = None
@@ -93,16 +99,34 @@ class Dumper:
         self._guards = guards
         self._restores = restores
 
-    async def dump(self, request: DumpRequest) -> DumpResult:
-        """Dumps into `image_dir`; CRIU's log and figures are in `work_dir`.
+    async def begin(self, request: DumpRequest) -> asyncio.subprocess.Process:
+        """Starts runc for a container that is about to stand still; hand the process on to `dump`, or `abandon` it.
 
-        Raises DumpFailed, after which the container is as before, frozen or not. When this task is cancelled
-        the dump is ended as if it took too long.
+        Raises DumpFailed. Not for a final dump: it ends the processes, whether they stood still or not.
         """
-        begun = time.monotonic()
         await self._await_pages(request)
         self._set_criu_options(request)
-        process = await self._start(request)
+        return await self._start(request)
+
+    async def abandon(self, request: DumpRequest, process: asyncio.subprocess.Process) -> None:
+        """Ends what `begin` began; the container is as before."""
+        await self._give_up(process, request)
+
+    async def dump(self, request: DumpRequest, process: asyncio.subprocess.Process | None = None) -> DumpResult:
+        """Dumps a container that stands still into `image_dir`; CRIU's log and figures are in `work_dir`.
+
+        `process` is what `begin` returned. Raises DumpFailed, after which the container is as before, frozen or not.
+        When this task is cancelled the dump is ended as if it took too long.
+        """
+        begun = time.monotonic()
+        if process is not None and (request.work_dir / LOG).exists():
+            # CRIU was faster than the freezer: what it dumps is of an earlier instant than the writable layer.
+            log.info("a dump began before the container stood still, dumping again", container=request.container_id)
+            await self._give_up(process, request)
+            _empty(request.image_dir)
+            _empty(request.work_dir)
+            process = None
+        process = process or await self.begin(request)
         try:
             async with asyncio.timeout(begun + request.max_freeze_s - time.monotonic()):
                 code = await process.wait()
@@ -116,7 +140,7 @@ class Dumper:
                 "given up; the container runs on. Allow more, or make the staging folder faster"
             ) from error
         if code != 0 and not self._ended_whole(request):
-            raise DumpFailed(explain(_read(request.work_dir / "dump.log"), _read(request.work_dir / "runc.out")))
+            raise DumpFailed(explain(_read(request.work_dir / LOG), _read(request.work_dir / "runc.out")))
         return DumpResult(self._stats(request), time.monotonic() - begun)
 
     async def _await_pages(self, request: DumpRequest) -> None:
@@ -180,7 +204,7 @@ class Dumper:
 
     def _ended_whole(self, request: DumpRequest) -> bool:
         """Whether a final dump has ended the processes, which CRIU does only when all is written."""
-        return not request.leave_running and ENDED in _read(request.work_dir / "dump.log")
+        return not request.leave_running and ENDED in _read(request.work_dir / LOG)
 
     def _set_criu_options(self, request: DumpRequest) -> None:
         """Gives CRIU the options that runc has no flags for, if this container reads a file of ours (see the shim)."""
@@ -259,6 +283,11 @@ async def _unlock_network(pid: int) -> None:
             await process.wait()
     except TimeoutError:
         process.kill()
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _read(path: Path) -> str:

@@ -18,6 +18,8 @@ from swarmkeep.errors import DumpFailed
 
 from .test_dump_stats import WRITTEN_BY_CRIU_4_2_1
 
+CRIU_THAT_WRITES = "sh -c 'trap \"\" XFSZ; while echo x >> $0/pages; do sleep 0.01; done' $work/../image\nexit 1"
+
 Runc = Callable[[str], Path]
 Request = Callable[..., DumpRequest]
 
@@ -78,6 +80,38 @@ async def test_lets_criu_end_the_processes_of_a_final_version(
     assert "--tcp-established" not in calls()
 
 
+async def test_begins_before_the_container_stands_still(
+    runc: Runc, request_dump: Request, calls: Callable[[], str], tmp_path: Path
+) -> None:
+    request, ours = request_dump(), dumper(runc(f"while [ ! -e {tmp_path}/frozen ]; do sleep 0.01; done"), tmp_path)
+    process = await ours.begin(request)
+    (tmp_path / "frozen").touch()
+    result = await ours.dump(request, process)
+    assert result.stats.pages_written == 183634
+    assert calls().count("checkpoint") == 1
+
+
+async def test_dumps_again_when_criu_was_faster_than_the_freezer(
+    runc: Runc, request_dump: Request, calls: Callable[[], str], tmp_path: Path
+) -> None:
+    """What CRIU has dumped by then is of another instant than the writable layer."""
+    body = f"[ -e {tmp_path}/frozen ] || echo early > $work/../image/pages\ntouch $work/dump.log"
+    request, ours = request_dump(), dumper(runc(body), tmp_path)
+    process = await ours.begin(request)
+    await process.wait()
+    (tmp_path / "frozen").touch()
+    await ours.dump(request, process)
+    assert calls().count("checkpoint") == 2
+    assert not (tmp_path / "image/pages").exists()
+
+
+async def test_what_was_begun_and_is_not_wanted_ends(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    request, ours = request_dump(), dumper(runc(CRIU_THAT_WRITES), tmp_path)
+    process = await ours.begin(request)
+    await ours.abandon(request, process)
+    assert process.returncode is not None
+
+
 async def test_a_whole_dump_counts_even_without_its_figures(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
     result = await dumper(runc("rm $work/stats-dump"), tmp_path).dump(request_dump())
     assert result.stats.pages_written == 0
@@ -93,9 +127,6 @@ async def test_says_why_it_failed(runc: Runc, request_dump: Request, tmp_path: P
 async def test_says_so_when_there_is_no_runc(request_dump: Request, tmp_path: Path) -> None:
     with pytest.raises(DumpFailed, match=r"agent\.runc"):
         await dumper(tmp_path / "nowhere", tmp_path).dump(request_dump())
-
-
-CRIU_THAT_WRITES = "sh -c 'trap \"\" XFSZ; while echo x >> $0/pages; do sleep 0.01; done' $work/../image\nexit 1"
 
 
 async def test_a_dump_that_takes_too_long_fails_at_its_next_write(
