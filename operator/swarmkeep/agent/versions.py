@@ -17,7 +17,7 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
-from swarmkeep.agent.runtime.dump import Dumper, DumpRequest, DumpResult
+from swarmkeep.agent.runtime.dump import Begun, Dumper, DumpRequest, DumpResult, release_gate
 from swarmkeep.agent.staged import Staged, find_staged
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import Conflict, DumpFailed, StorageFull, SwarmKeepError
@@ -257,6 +257,7 @@ class VersionTaker:
         keep = {staged.folder for staged in left}
         for folder in self._staging.glob("*/*"):
             if folder.is_dir() and folder not in keep:
+                release_gate(folder / "work")
                 shutil.rmtree(folder, ignore_errors=True)
         return left
 
@@ -273,30 +274,30 @@ class VersionTaker:
             tcp=str(policy.tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
         )
-        process: asyncio.subprocess.Process | None = None
+        ahead: Begun | None = None
         begun = time.monotonic()
 
         async def beforehand() -> None:
-            nonlocal process, begun
+            nonlocal ahead, begun
             if request.leave_running:
-                process = await self._dumper.begin(request)
+                ahead = await self._dumper.begin(request)
             begun = time.monotonic()
 
         try:
             await self._freezes.hold(facts.id, facts.pid, Why.VERSION, beforehand)
         except BaseException:
-            if process is not None:
-                await self._dumper.abandon(request, process)
+            if ahead is not None:
+                await self._dumper.abandon(request, ahead)
             raise
         taken_at = datetime.now(UTC)
         try:
-            dumped = await self._dump_and_capture(request, process, facts.upper_dir, folder / "layer")
+            dumped = await self._dump_and_capture(request, ahead, facts.upper_dir, folder / "layer")
         finally:
             await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
         return dumped, taken_at, time.monotonic() - begun
 
     async def _dump_and_capture(
-        self, request: DumpRequest, process: asyncio.subprocess.Process | None, upper: Path, target: Path
+        self, request: DumpRequest, ahead: Begun | None, upper: Path, target: Path
     ) -> DumpResult:
         if not request.leave_running:
             # The layer first: after a final dump there may soon be no container left to read it from.
@@ -304,7 +305,7 @@ class VersionTaker:
             return await self._dumper.dump(request)
         captured = asyncio.create_task(asyncio.to_thread(layer.capture, upper, target))
         try:
-            return await self._dumper.dump(request, process)
+            return await self._dumper.dump(request, ahead)
         finally:
             # The thread cannot be stopped, and what it reads must stand still until its end.
             await captured

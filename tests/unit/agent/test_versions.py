@@ -75,12 +75,12 @@ class Scene:
         self.note("begin")
         return "runc"
 
-    async def abandon(self, request: DumpRequest, process: str) -> None:
+    async def abandon(self, request: DumpRequest, begun: str) -> None:
         self.note("abandon")
 
-    async def dump(self, request: DumpRequest, process: str | None = None) -> DumpResult:
+    async def dump(self, request: DumpRequest, begun: str | None = None) -> DumpResult:
         await asyncio.sleep(0.01)
-        self.note("dump" if process is None else "go on")
+        self.note("dump" if begun is None else "go on")
         return DumpResult(DumpStats(), 0.1)
 
 

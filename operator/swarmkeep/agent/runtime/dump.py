@@ -10,7 +10,6 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +31,8 @@ GIVE_UP_S = 3.0
 PAGES_POLL_S = 0.02
 LOG = "dump.log"
 """In the work folder. CRIU opens it before it looks at the container."""
+GATE = "gate"
+"""In the work folder: a pipe by name."""
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
@@ -63,6 +64,15 @@ class DumpRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A dump that goes on when the container stands still."""
+
+    process: asyncio.subprocess.Process
+    gate: int
+    """The descriptor through which CRIU, or who stands before it, is told to go on."""
+
+
+@dataclass(frozen=True, slots=True)
 class DumpResult:
     """A dump that is whole."""
 
@@ -86,8 +96,8 @@ class DumpResult:
 class Dumper:
     """Runs `runc checkpoint`.
 
-    runc needs a while before CRIU begins, and the container need not stand still for that: `begin` before freezing,
-    and `dump` after it.
+    runc needs a while before it comes to dumping, and the container need not stand still for that: `begin` before
+    freezing, and `dump` after it. In between CRIU waits at a gate, which the program that stands before it keeps.
     """
 
     def __init__(
@@ -98,35 +108,62 @@ class Dumper:
         self._runc_root = runc_root
         self._guards = guards
         self._restores = restores
+        self._gate_holds = True
 
-    async def begin(self, request: DumpRequest) -> asyncio.subprocess.Process:
-        """Starts runc for a container that is about to stand still; hand the process on to `dump`, or `abandon` it.
+    async def begin(self, request: DumpRequest) -> Begun | None:
+        """Starts runc for a container that is about to stand still; the result is for `dump` or `abandon`.
 
-        Raises DumpFailed. Not for a final dump: it ends the processes, whether they stood still or not.
+        None when CRIU cannot be made to wait. Raises DumpFailed. Not for a final dump: should the gate not hold, that
+        would end processes that do not stand still.
         """
+        if not self._gate_holds or "SWARMKEEP_CRIU" not in _environment():
+            return None
         await self._await_pages(request)
         self._set_criu_options(request)
-        return await self._start(request)
+        path = request.work_dir / GATE
+        os.mkfifo(path, 0o600)
+        # Open in both ways, so that it neither waits for CRIU nor loses what is written before CRIU comes.
+        gate = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return Begun(await self._start(request, gate=path), gate)
+        except BaseException:
+            os.close(gate)
+            raise
 
-    async def abandon(self, request: DumpRequest, process: asyncio.subprocess.Process) -> None:
+    async def abandon(self, request: DumpRequest, begun: Begun) -> None:
         """Ends what `begin` began; the container is as before."""
-        await self._give_up(process, request)
+        try:
+            os.write(begun.gate, b"stop\n")
+            await self._give_up(begun.process, request)
+        finally:
+            os.close(begun.gate)
 
-    async def dump(self, request: DumpRequest, process: asyncio.subprocess.Process | None = None) -> DumpResult:
+    async def dump(self, request: DumpRequest, begun: Begun | None = None) -> DumpResult:
         """Dumps a container that stands still into `image_dir`; CRIU's log and figures are in `work_dir`.
 
-        `process` is what `begin` returned. Raises DumpFailed, after which the container is as before, frozen or not.
-        When this task is cancelled the dump is ended as if it took too long.
+        Raises DumpFailed, after which the container is as before, frozen or not. When this task is cancelled
+        the dump is ended as if it took too long.
         """
-        begun = time.monotonic()
-        if process is not None and (request.work_dir / LOG).exists():
-            # CRIU was faster than the freezer: what it dumps is of an earlier instant than the writable layer.
-            log.info("a dump began before the container stood still, dumping again", container=request.container_id)
-            await self._give_up(process, request)
+        started = time.monotonic()
+        if begun is not None and (request.work_dir / LOG).exists():
+            # This runc starts CRIU in another way. What was dumped is of an earlier instant than the writable layer.
+            log.warning("CRIU did not wait for the container to stand still, dumping again", runc=str(self._runc))
+            self._gate_holds = False
+            await self.abandon(request, begun)
             _empty(request.image_dir)
             _empty(request.work_dir)
-            process = None
-        process = process or await self.begin(request)
+            begun = None
+        if begun is None:
+            await self._await_pages(request)
+            self._set_criu_options(request)
+            return await self._finish(request, await self._start(request), started)
+        try:
+            os.write(begun.gate, b"go\n")
+            return await self._finish(request, begun.process, started)
+        finally:
+            os.close(begun.gate)
+
+    async def _finish(self, request: DumpRequest, process: asyncio.subprocess.Process, begun: float) -> DumpResult:
         try:
             async with asyncio.timeout(begun + request.max_freeze_s - time.monotonic()):
                 code = await process.wait()
@@ -154,7 +191,7 @@ class Dumper:
                 raise DumpFailed("it was restored a moment ago and its memory is still being read; later it works")
             await asyncio.sleep(PAGES_POLL_S)
 
-    async def _start(self, request: DumpRequest) -> asyncio.subprocess.Process:
+    async def _start(self, request: DumpRequest, gate: Path | None = None) -> asyncio.subprocess.Process:
         words = [str(self._runc), "--root", str(self._runc_root), "checkpoint", "--file-locks"]
         words += ["--image-path", str(request.image_dir), "--work-path", str(request.work_dir)]
         if request.leave_running:
@@ -163,6 +200,9 @@ class Dumper:
             words += ["--tcp-established", "--tcp-skip-in-flight"]
         words.append(request.container_id)
         pipe = self._guards.guard_pipe(request.container_id) if self._guards else None
+        environment = _environment()
+        if gate is not None:
+            environment |= {"SWARMKEEP_GATE": str(gate), "SWARMKEEP_IMAGE": str(request.image_dir)}
         with (request.work_dir / "runc.out").open("wb") as output:
             try:
                 return await asyncio.create_subprocess_exec(
@@ -170,7 +210,7 @@ class Dumper:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=_environment(),
+                    env=environment,
                     # Of its own session: what ends the agent must not end CRIU in the middle.
                     start_new_session=True,
                     pass_fds=() if pipe is None else (pipe,),
@@ -240,7 +280,7 @@ class Dumper:
             return DumpStats()
 
 
-def _environment() -> Mapping[str, str]:
+def _environment() -> dict[str, str]:
     """The wrapper stands before CRIU in runc's search path, if it may be run."""
     path = os.pathsep.join(filter(None, [os.environ.get("PATH"), SEARCH_PATH]))
     environment = {**os.environ, "PATH": path}
@@ -283,6 +323,12 @@ async def _unlock_network(pid: int) -> None:
             await process.wait()
     except TimeoutError:
         process.kill()
+
+
+def release_gate(work_dir: Path) -> None:
+    """Lets go who still waits at the gate of an agent that died; nothing is dumped then."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(work_dir / GATE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
 
 
 def _empty(folder: Path) -> None:
