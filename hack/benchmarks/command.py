@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _freeze(options: argparse.Namespace) -> None:
-    with scene() as stage:
+    with scene(options.staging) as stage:
         samples = measure_freezes(stage, options.sizes, options.repeat)
     goals = freeze_goals(samples)
     groups: dict[str, dict[str, float]] = {}
@@ -54,7 +54,7 @@ def _freeze(options: argparse.Namespace) -> None:
 
 
 def _store(options: argparse.Namespace) -> None:
-    with scene() as stage:
+    with scene(options.staging) as stage:
         found = measure_stores(stage, options.sizes, options.series)
     _tell(options, "store", store_rows(found), store_json(found), store_goals(found), store_plot(found))
 
@@ -105,5 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (freeze, store):
         sizes = "of the Redis, in MB; 100,750,2000 for all (default 100,750)"
         verb.add_argument("--sizes", type=_sizes, default=[100, 750], help=sizes)
+        verb.add_argument(
+            "--staging", help="where SwarmKeep's agent dumps to, like /dev/shm (default: its own default)"
+        )
         verb.add_argument("--output", type=Path, help="a folder for the figures as JSON and a plot as SVG")
     return parser

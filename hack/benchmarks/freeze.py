@@ -40,7 +40,8 @@ def measure_freezes(scene: Scene, sizes: Sequence[int], repeat: int) -> list[Fro
                         sample = _one(scene, peer, megabytes, load)
                         found.append(sample)
                         print(
-                            f"{megabytes} MB {load} {turn + 1}/{repeat} {peer.name}: {sample.client_s:.3f} s",
+                            f"{megabytes} MB {load} {turn + 1}/{repeat} {peer.name}: {sample.client_s:.3f} s"
+                            f" (CRIU {sample.criu_s or float('nan'):.3f})",
                             file=sys.stderr,
                             flush=True,
                         )

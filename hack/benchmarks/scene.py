@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 from collections.abc import Iterator, Sequence
 
 from benchmarks.clients import Load, Pinger
@@ -13,6 +15,7 @@ from benchmarks.swarmkeep import SwarmKeep
 from swarmlab.lab import Lab
 from swarmlab.node import Node
 from swarmlab.process import LabError
+from swarmlab.services import DAEMON_CONFIG
 
 
 class Scene:
@@ -53,13 +56,31 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene() -> Iterator[Scene]:
-    """Boots it, and takes it down whatever happens. Raises LabError when a lab is up already."""
+def scene(staging: str | None = None) -> Iterator[Scene]:
+    """Boots it, and takes it down whatever happens. `staging` is where the agent dumps to.
+
+    Raises LabError when a lab is up already.
+    """
     lab = Lab()
     if lab.nodes:
         raise LabError("a lab is up; `hack/lab down` first: measurements want a node of their own")
     try:
         lab.up(1, podman=True)
-        yield Scene(lab, lab.node("n1"))
+        node = lab.node("n1")
+        if staging:
+            _set_staging(node, staging)
+        yield Scene(lab, node)
+    except LabError:
+        for path in lab.logs("n1", "agent") if lab.nodes else ():
+            print("\n".join(path.read_text().splitlines()[-20:]), file=sys.stderr)
+        raise
     finally:
         lab.down()
+
+
+def _set_staging(node: Node, folder: str) -> None:
+    path = node.root / DAEMON_CONFIG.lstrip("/")
+    config = json.loads(path.read_text())
+    config["agent"]["stagingDir"] = folder
+    node.write(DAEMON_CONFIG, json.dumps(config))
+    node.execute(["sv", "term", "/etc/lab/service/agent"])

@@ -45,8 +45,8 @@ class SwarmKeep:
             return
         api = Api(self._lab)
         api.apply(CHECKOUT / "manifests/samples/storage.yaml")
-        # Only versions that are asked for, and none pruned beside them.
-        api.apply(policy(SERVICE, every="24h", retention={"keepLast": 1000}))
+        # Only versions that are asked for, and none pruned beside them. A measurement is not given up.
+        api.apply(policy(SERVICE, every="24h", retention={"keepLast": 1000}, checkpoint={"maxFreeze": "60s"}))
         time.sleep(2)
         self._service.create("redis")
         api.wait_claimed(f"{SERVICE}.1")
