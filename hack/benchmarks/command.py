@@ -105,8 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (freeze, store):
         sizes = "of the Redis, in MB; 100,750,2000 for all (default 100,750)"
         verb.add_argument("--sizes", type=_sizes, default=[100, 750], help=sizes)
-        verb.add_argument(
-            "--staging", help="where SwarmKeep's agent dumps to, like /dev/shm (default: its own default)"
-        )
+        verb.add_argument("--staging", help="where SwarmKeep's agent dumps to, like /dev/shm/x (default: its own)")
+    for verb in (library, freeze, store):
         verb.add_argument("--output", type=Path, help="a folder for the figures as JSON and a plot as SVG")
     return parser

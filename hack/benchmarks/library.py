@@ -14,9 +14,11 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from benchmarks.report import Goal, write_json
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
@@ -92,7 +94,9 @@ def move(folder: Path) -> None:
     moved.rename(image)
 
 
-def report(name: str, size: int, found: dict[str, float]) -> None:
+def report(samples: list[Mapping[str, object]], name: str, size: int, found: dict[str, float]) -> None:
+    """Prints one line, and keeps it."""
+    samples.append({"name": name, "bytes": size, **found})
     stored = f"{found['stored'] / 1e3:12,.0f} KB" if "stored" in found else " " * 15
     print(
         f"{name:34s}{size / found['seconds'] / 1e9:8.2f}{size / found['core'] / 1e9:8.2f}"
@@ -106,6 +110,8 @@ def folder_bytes(folder: Path) -> int:
 
 
 def measure_library(arguments: argparse.Namespace) -> None:
+    """Prints a line for each step and what was promised; writes JSON when asked for."""
+    samples: list[Mapping[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="swarmkeep-bench-", dir=arguments.folder) as scratch:
         location, image, back = Path(scratch, "location"), Path(scratch, "image"), Path(scratch, "back")
         location.mkdir()
@@ -117,7 +123,7 @@ def measure_library(arguments: argparse.Namespace) -> None:
                 return {"stored": repository.put(WORKLOAD, version, source, {}).stored_bytes}
 
             found = in_child(work)
-            report(name, folder_bytes(source), found)
+            report(samples, name, folder_bytes(source), found)
             return found["stored"]
 
         def get(name: str, version: int) -> None:
@@ -126,7 +132,7 @@ def measure_library(arguments: argparse.Namespace) -> None:
                 return {"size": repository.get(WORKLOAD, version, back, durable=False).logical_bytes}
 
             found = in_child(work)
-            report(name, int(found["size"]), found)
+            report(samples, name, int(found["size"]), found)
 
         print(f"{'':34s}{'GB/s':>8s}{'core':>8s}{'seconds':>9s}{'core':>9s}{'stored':>15s}{'memory':>12s}")
         if arguments.image:
@@ -155,3 +161,23 @@ def measure_library(arguments: argparse.Namespace) -> None:
         if arguments.versions:
             get("get newest", 5 + arguments.versions)
             print(f"{arguments.versions} busy versions take {changed / first:.1f} times what the first one takes")
+    goals = library_goals(samples)
+    print()
+    for goal in goals:
+        print(goal)
+    if arguments.output:
+        write_json(arguments.output / "library.json", "library", samples, goals)
+
+
+def library_goals(samples: Sequence[Mapping[str, Any]]) -> list[Goal]:
+    """What the store promises, held against this run."""
+
+    def speed(name: str) -> float:
+        sample = next(sample for sample in samples if sample["name"] == name)
+        return float(sample["bytes"] / sample["core"] / 1e9)
+
+    return [
+        Goal("put unchanged, GB for each second of a core", speed("put unchanged"), 1.0, at_least=True),
+        Goal("get, GB for each second of a core", speed("get first version"), 0.8, at_least=True),
+        Goal("memory, MB", max(sample["memory"] for sample in samples) / 1e6, 200),
+    ]
