@@ -7,14 +7,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
-from benchmarks.freeze import as_json, freeze_goals, freeze_rows, measure_freezes
+from benchmarks.freeze import Frozen, as_json, freeze_goals, freeze_plot, freeze_rows, measure_freezes
 from benchmarks.library import measure_library
-from benchmarks.plot import bars
 from benchmarks.report import Goal, Row, table, write_json
 from benchmarks.scene import scene
-from benchmarks.store import measure_stores, store_goals, store_json, store_plot, store_rows
+from benchmarks.store import Stored, measure_stores, store_goals, store_json, store_plot, store_rows
 from swarmlab.process import LabError
 
 DESCRIPTION = """Measures SwarmKeep: the checkpoint store alone (library), and beside docker checkpoint and podman on a
@@ -39,24 +37,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _freeze(options: argparse.Namespace) -> None:
-    with scene(options.staging) as stage:
-        samples = measure_freezes(stage, options.sizes, options.repeat)
-    goals = freeze_goals(samples)
-    groups: dict[str, dict[str, float]] = {}
-    for sample in samples:
-        groups.setdefault(f"{sample.megabytes} MB, {sample.load}", {})
-    for name, group in groups.items():
-        for peer in dict.fromkeys(sample.peer for sample in samples):
-            chosen = [s.client_s for s in samples if s.peer == peer and f"{s.megabytes} MB, {s.load}" == name]
-            group[peer] = median(chosen)
-    title = "How long a client sees Redis stand still for one version (median)"
-    _tell(options, "freeze", freeze_rows(samples), as_json(samples), goals, bars(title, "s", groups))
+    samples: list[Frozen] = []
+    try:
+        with scene(options.staging) as stage:
+            measure_freezes(stage, options.sizes, options.repeat, samples)
+    finally:
+        # What was measured by then is told after an interruption too.
+        if samples:
+            rows, goals = freeze_rows(samples), freeze_goals(samples)
+            _tell(options, "freeze", rows, as_json(samples), goals, freeze_plot(samples))
 
 
 def _store(options: argparse.Namespace) -> None:
-    with scene(options.staging) as stage:
-        found = measure_stores(stage, options.sizes, options.series)
-    _tell(options, "store", store_rows(found), store_json(found), store_goals(found), store_plot(found))
+    found: list[Stored] = []
+    try:
+        with scene(options.staging) as stage:
+            measure_stores(stage, options.sizes, options.series, found)
+    finally:
+        if any(result.versions for result in found):
+            _tell(options, "store", store_rows(found), store_json(found), store_goals(found), store_plot(found))
 
 
 def _tell(

@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass
 from statistics import median
 
 from benchmarks.peers import Peer
+from benchmarks.plot import bars
 from benchmarks.report import Goal, Row, is_promised, ratio
 from benchmarks.scene import Scene
+
+PEERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,8 @@ class Frozen:
     memory_bytes: int
 
 
-def measure_freezes(scene: Scene, sizes: Sequence[int], repeat: int) -> list[Frozen]:
-    """Peers take turns, so that what else this machine does disturbs all of them alike."""
-    found: list[Frozen] = []
+def measure_freezes(scene: Scene, sizes: Sequence[int], repeat: int, found: list[Frozen]) -> None:
+    """Adds to `found`. Peers take turns, so that what else this machine does disturbs all of them alike."""
     for megabytes in sizes:
         with scene.running(megabytes):
             for load in ("idle", "busy"):
@@ -45,7 +47,6 @@ def measure_freezes(scene: Scene, sizes: Sequence[int], repeat: int) -> list[Fro
                             file=sys.stderr,
                             flush=True,
                         )
-    return found
 
 
 def _one(scene: Scene, peer: Peer, megabytes: int, load: str) -> Frozen:
@@ -106,12 +107,24 @@ def freeze_goals(samples: Sequence[Frozen]) -> list[Goal]:
                 for name in {sample.peer for sample in samples}
                 if (chosen := [s.client_s for s in samples if (s.peer, s.megabytes, s.load) == (name, megabytes, load)])
             }
+            if len(typical) < PEERS:
+                continue
             own = typical["SwarmKeep"]
             podman = min(typical["podman"], typical["podman zstd"])
             where = f"{megabytes} MB, {load}"
             goals.append(ratio(f"frozen against podman ({where})", own, podman, 0.5))
             goals.append(ratio(f"frozen against docker checkpoint ({where})", own, typical["docker checkpoint"], 0.1))
     return goals
+
+
+def freeze_plot(samples: Sequence[Frozen]) -> str:
+    """What a client sees."""
+    groups: dict[str, dict[str, list[float]]] = {}
+    for sample in samples:
+        group = groups.setdefault(f"{sample.megabytes} MB, {sample.load}", {})
+        group.setdefault(sample.peer, []).append(sample.client_s)
+    medians = {name: {peer: median(values) for peer, values in group.items()} for name, group in groups.items()}
+    return bars("How long a client sees Redis stand still for one version (median)", "s", medians)
 
 
 def as_json(samples: Sequence[Frozen]) -> list[dict[str, object]]:

@@ -37,16 +37,15 @@ class Stored:
     megabytes: int
     versions: dict[str, Taken] = field(default_factory=dict)
     restore_s: float | None = None
-    """Until a client was answered again, with every key there; None: cannot restore."""
+    """Until a client was answered again, with every key there; None: cannot restore, or was not tried."""
     series: list[Taken] = field(default_factory=list)
     """Versions under load, for SwarmKeep alone."""
     changed_bytes: int = 0
     """Pages of the series that were in no version before it, compressed."""
 
 
-def measure_stores(scene: Scene, sizes: Sequence[int], series: int) -> list[Stored]:
-    """For each size: versions in turns, then the series, then the restores."""
-    found: list[Stored] = []
+def measure_stores(scene: Scene, sizes: Sequence[int], series: int, found: list[Stored]) -> None:
+    """For each size: versions in turns, then the series, then the restores. Adds to `found`."""
     for megabytes in sizes:
         with scene.running(megabytes):
             results = [Stored(peer.name, megabytes) for peer in scene.peers]
@@ -61,7 +60,6 @@ def measure_stores(scene: Scene, sizes: Sequence[int], series: int) -> list[Stor
             for peer, result in zip(scene.peers, results, strict=True):
                 result.restore_s = _restore(scene, peer, megabytes)
                 _tell(megabytes, f"restore, {peer.name}: {result.restore_s or float('nan'):.2f} s")
-    return found
 
 
 def _tell(megabytes: int, text: str) -> None:
@@ -158,7 +156,7 @@ def store_rows(found: Sequence[Stored]) -> list[Row]:
 
 
 def _restore_cell(result: Stored) -> str:
-    return "cannot" if result.restore_s is None else f"{result.restore_s:.2f} s"
+    return "-" if result.restore_s is None else f"{result.restore_s:.2f} s"
 
 
 def _mean(series: Sequence[Taken]) -> Taken:
@@ -178,6 +176,8 @@ def store_goals(found: Sequence[Stored]) -> list[Goal]:
     for result in found:
         if result.peer != "SwarmKeep" or not is_promised(result.megabytes):
             continue
+        if len(result.versions) < len(STEPS):
+            continue
         first, idle, sets = (result.versions[step] for step in STEPS)
         goals += [
             Goal("idle version, KB stored", idle.stored_bytes / 1e3, 200),
@@ -186,7 +186,7 @@ def store_goals(found: Sequence[Stored]) -> list[Goal]:
         ]
         every = [first, idle, sets, *result.series]
         goals.append(Goal("agent's memory above idle, MB", max(taken.memory_bytes for taken in every) / 1e6, 200))
-        if result.series:
+        if result.changed_bytes:
             archive = next(
                 other.versions["first"].stored_bytes
                 for other in found
