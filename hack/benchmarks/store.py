@@ -36,6 +36,8 @@ class Stored:
     peer: str
     megabytes: int
     versions: dict[str, Taken] = field(default_factory=dict)
+    silences: dict[str, float] = field(default_factory=dict)
+    """How long a client saw it stand still, in seconds."""
     restore_s: float | None = None
     """Until a client was answered again, with every key there; None: cannot restore, or was not tried."""
     series: list[Taken] = field(default_factory=list)
@@ -54,8 +56,14 @@ def measure_stores(scene: Scene, sizes: Sequence[int], series: int, found: list[
                 for peer, result in zip(scene.peers, results, strict=True):
                     if step.endswith("SETs"):
                         change(peer.redis, megabytes, SETS, seed=len(result.versions))
-                    taken = result.versions[step] = peer.take()
-                    _tell(megabytes, f"{step}, {peer.name}: {taken.stored_bytes / 1e6:.2f} MB, {taken.cpu_s:.2f} s")
+                    with scene.pinger(peer) as client:
+                        client.longest_silence()
+                        taken = result.versions[step] = peer.take()
+                        result.silences[step] = client.longest_silence()
+                    told = (
+                        f"{taken.stored_bytes / 1e6:.2f} MB, {taken.cpu_s:.2f} s, still {result.silences[step]:.3f} s"
+                    )
+                    _tell(megabytes, f"{step}, {peer.name}: {told}")
             _take_series(scene, scene.peers[0], results[0], series)
             for peer, result in zip(scene.peers, results, strict=True):
                 result.restore_s = _restore(scene, peer, megabytes)
@@ -149,6 +157,7 @@ def store_rows(found: Sequence[Stored]) -> list[Row]:
                     "safe": f"{taken.safe_s:.2f} s",
                     "core": f"{taken.cpu_s:.2f} s",
                     "memory": f"{taken.memory_bytes / 1e6:.0f} MB",
+                    "client": f"{result.silences[step]:.3f} s" if step in result.silences else "",
                     "restore": _restore_cell(result) if step == "first" else "",
                 }
             )
