@@ -18,6 +18,7 @@ from swarmkeep.agent.records import Records, checkpoint_record
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.dump import Begun, Dumper, DumpRequest, DumpResult, release_gate
+from swarmkeep.agent.spare import Spare
 from swarmkeep.agent.staged import Staged, find_staged
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import Conflict, DumpFailed, StorageFull, SwarmKeepError
@@ -59,6 +60,7 @@ class VersionTaker:
         self._node = node
         self._host = host
         self._staging = staging
+        self._spare = Spare(staging)
         self._containers = containers
         self._freezes = freezes
         self._dumper = dumper
@@ -114,6 +116,7 @@ class VersionTaker:
                 shutil.rmtree(folder, ignore_errors=True)
                 (folder / "image").mkdir(parents=True)
                 (folder / "work").mkdir()
+                self._spare.release()
                 dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, folder, final_limit_s)
             except BaseException as error:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +207,7 @@ class VersionTaker:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
         staged.forget()
-        shutil.rmtree(staged.folder, ignore_errors=True)
+        self._spare.keep(staged.folder)
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
             metrics.VERSION_BYTES.labels(kind).inc(count)
