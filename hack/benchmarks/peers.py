@@ -10,6 +10,8 @@ from typing import Protocol
 from swarmlab.node import Node
 
 VALUE_BYTES = 560
+SHORT_VALUE_BYTES = 3
+"""What redis-benchmark writes by default."""
 MEMORY_OF_A_KEY = 722
 """Bytes that Redis needs for one key with its value, so that sizes are those of the images."""
 
@@ -83,9 +85,9 @@ def fill(redis: Callable[..., str], megabytes: int) -> None:
         redis("EVAL", _FILL, "0", str(first), str(min(first + step, keys) - 1), str(VALUE_BYTES))
 
 
-def change(redis: Callable[..., str], megabytes: int, sets: int, seed: int) -> None:
-    """So many SETs of random keys, with values as long as those before."""
-    redis("EVAL", _CHANGE, "0", str(keys_of(megabytes)), str(sets), str(VALUE_BYTES), str(seed))
+def change(redis: Callable[..., str], megabytes: int, sets: int, value_bytes: int, seed: int) -> None:
+    """So many SETs of random keys."""
+    redis("EVAL", _CHANGE, "0", str(keys_of(megabytes)), str(sets), str(value_bytes), str(seed))
 
 
 def sync_files(node: Node, folder: str, pattern: str) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from blake3 import blake3
 from zstandard import ZstdCompressor
 
-from benchmarks.peers import Peer, Taken, change, keys_of
+from benchmarks.peers import SHORT_VALUE_BYTES, VALUE_BYTES, Peer, Taken, change, keys_of
 from benchmarks.plot import bars
 from benchmarks.report import Goal, Row, is_promised
 from benchmarks.scene import Scene
@@ -23,7 +23,9 @@ from swarmkeep.store.repository import Repository
 from swarmlab.process import LabError
 
 SETS = 100_000
-STEPS = ("first", "idle", f"{SETS // 1000}k SETs")
+SHORT, WHOLE = f"{SETS // 1000}k short SETs", f"{SETS // 1000}k whole SETs"
+STEPS = {"first": 0, "idle": 0, SHORT: SHORT_VALUE_BYTES, WHOLE: VALUE_BYTES}
+"""Versions in their order, and how long the values are that are written before."""
 PAGE_BYTES = 4096
 BLOCK_PAGES = 256
 """Changed pages are compressed a MiB at a time, at zstd's own default level."""
@@ -52,10 +54,10 @@ def measure_stores(scene: Scene, sizes: Sequence[int], series: int, found: list[
         with scene.running(megabytes):
             results = [Stored(peer.name, megabytes) for peer in scene.peers]
             found += results
-            for step in STEPS:
+            for step, value_bytes in STEPS.items():
                 for peer, result in zip(scene.peers, results, strict=True):
-                    if step.endswith("SETs"):
-                        change(peer.redis, megabytes, SETS, seed=len(result.versions))
+                    if value_bytes:
+                        change(peer.redis, megabytes, SETS, value_bytes, seed=len(result.versions))
                     with scene.pinger(peer) as client:
                         client.longest_silence()
                         taken = result.versions[step] = peer.take()
@@ -187,13 +189,13 @@ def store_goals(found: Sequence[Stored]) -> list[Goal]:
             continue
         if len(result.versions) < len(STEPS):
             continue
-        first, idle, sets = (result.versions[step] for step in STEPS)
+        first, idle, short, whole = (result.versions[step] for step in STEPS)
         goals += [
             Goal("idle version, KB stored", idle.stored_bytes / 1e3, 200),
             Goal("idle version, seconds of a core", idle.cpu_s, 1.0),
-            Goal(f"after {SETS:,} SETs, MB stored", sets.stored_bytes / 1e6, 8),
+            Goal(f"after {SETS:,} SETs of short values, MB stored", short.stored_bytes / 1e6, 8),
         ]
-        every = [first, idle, sets, *result.series]
+        every = [first, idle, short, whole, *result.series]
         goals.append(Goal("agent's memory above idle, MB", max(taken.memory_bytes for taken in every) / 1e6, 200))
         if result.changed_bytes:
             archive = next(
