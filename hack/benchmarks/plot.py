@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 COLOURS = ("#1f6f8b", "#c8553d", "#8a9a5b", "#b8a13c", "#6b4e71")
-_BAR, _GAP, _LEFT, _RIGHT, _TOP, _LINE = 16, 18, 150, 90, 64, 20
+_BAR, _GAP, _LEFT, _RIGHT, _TOP, _LINE = 16, 18, 190, 90, 64, 20
 _WIDTH = 860
 
 
