@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import json
+import os
 import shutil
 import signal
 import socket
@@ -21,7 +21,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 START_S = 90
@@ -85,13 +84,11 @@ class Server:
         self._run("ceph", "osd", "new", osd, *self._conf)
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd, *self._conf)
         self._launch("ceph-osd", "-i", "0")
-        # Pools that are made before it is up cannot be given to radosgw: "Operation not supported".
-        self._wait_for("the OSD", self._is_osd_up)
         user = ["--uid", "lab", "--display-name", "lab", "--access-key", access_key, "--secret", secret_key]
         self._run("radosgw-admin", "user", "create", *user, *self._conf)
         self._launch("radosgw", "-n", "client.admin")
         host = f"{address}:{port}"
-        self._wait_for("radosgw", lambda: _request(host, "GET", "/", {})[0] == 200)
+        self._wait_for(host)
         for bucket in buckets:
             headers = sign("PUT", host, f"/{bucket}", b"", access_key, secret_key)
             status, text = _request(host, "PUT", f"/{bucket}", headers)
@@ -125,24 +122,15 @@ class Server:
                 subprocess.Popen([*command, "-f", *self._conf], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             )
 
-    def _is_osd_up(self) -> bool:
-        done = subprocess.run(
-            ["ceph", "osd", "stat", "--format", "json", *self._conf],
-            capture_output=True,
-            timeout=START_S,
-            check=False,
-        )
-        return done.returncode == 0 and json.loads(done.stdout)["num_up_osds"] == 1
-
-    def _wait_for(self, what: str, ready: Callable[[], bool]) -> None:
+    def _wait_for(self, host: str) -> None:
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and all(process.poll() is None for process in self._processes):
             with contextlib.suppress(OSError):
-                if ready():
-                    return
+                _request(host, "GET", "/", {})
+                return
             time.sleep(0.1)
         logs = "\n".join(path.read_text("utf-8", "replace")[-2000:] for path in self._folder.glob("*.out"))
-        raise SystemExit(f"{what} does not come up:\n{logs}")
+        raise SystemExit(f"the S3 server does not come up:\n{logs}")
 
 
 def sign(method: str, host: str, path: str, body: bytes, access_key: str, secret_key: str) -> dict[str, str]:
@@ -181,7 +169,9 @@ def _free_port() -> int:
 def main(arguments: list[str]) -> int:
     """Runs the server until SIGTERM; returns 1 when it ended by itself."""
     folder, address, port, access_key, secret_key, *buckets = arguments
-    server = Server(Path(folder))
+    server = Server(Path(folder).absolute())
+    # Debian's ceph-osd looks for its classes below a relative path; without them radosgw cannot work.
+    os.chdir("/")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         server.start(address, int(port), access_key, secret_key, buckets)

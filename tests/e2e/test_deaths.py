@@ -1,6 +1,7 @@
 """Any one process may die: nothing finished is lost, and nothing stops for longer than two lease times."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -127,6 +128,46 @@ def test_the_agent_dies_in_the_middle_of_a_dump(lab: Lab, api: Api, redis: Redis
     assert_goes_on(api, redis, before, task.container)
 
 
+# Ends the node's agent in the moment in which it has given an order to restore, before it hears how that went.
+KILL_IN_RESTORE = """
+before=$(ls /run/swarmkeep/restore 2>/dev/null)
+while [ "$(ls /run/swarmkeep/restore 2>/dev/null)" = "$before" ]; do sleep 0.002; done
+pkill -KILL -f "[s]warmkeep agent" && date +%s.%N >/tmp/killed-in-restore
+"""
+
+
+def test_the_agent_dies_in_the_middle_of_a_restore(lab: Lab, api: Api, redis: Redis) -> None:
+    before = redis.wait_running()
+    epoch = api.get("workload", "redis.1")["status"]["claim"]["epoch"]
+    known = max(versions(api))
+    n3 = lab.node("n3")
+    n3.execute(["sh", "-c", f"rm -f /tmp/killed-in-restore; setsid sh -c '{KILL_IN_RESTORE}' >/dev/null 2>&1 &"])
+    n3.execute(["docker", "kill", before.container])
+    task = redis.wait_running(other_than=before.container, limit_s=60)
+    killed_at = float(n3.execute(["cat", "/tmp/killed-in-restore"]).stdout)
+    assert redis.good_keys(20_000) == 20_000
+
+    def told() -> bool:
+        status = api.get("workload", "redis.1")["status"]
+        return bool(status["phase"] == "Running" and status.get("container", {}).get("id") == task.container)
+
+    wait_until("the next agent to tell that it runs", told, limit_s=2 * LEASE_S + 10)
+    status = api.get("workload", "redis.1")["status"]
+    assert (status["lastStart"]["how"], status["lastStart"]["reason"]) == ("Restored", "Crash")
+    assert status["lastStart"]["version"] >= known
+    assert datetime.fromisoformat(status["lastStart"]["at"]).timestamp() > killed_at - 5
+    assert status["claim"]["node"] == "n3"
+    assert status["claim"]["epoch"] > epoch
+    # Protected: versions of it are taken. Fenced: it stands still when the node is cut off.
+    api.wait_version("redis.1", api.newest_version("redis.1") + 2)
+    lab.cut("n3")
+    time.sleep(LEASE_S)
+    for _ in range(10):
+        # Always, and not for a version only.
+        assert n3.freezer_state(task.container) == "FROZEN"
+        time.sleep(0.1)
+
+
 def test_a_node_comes_back_from_a_power_cut_before_anybody_took_its_work(lab: Lab, api: Api, redis: Redis) -> None:
     redis.cli("SET", "here", "still")
     api.wait_version("redis.1", api.newest_version("redis.1") + 2)
@@ -138,3 +179,24 @@ def test_a_node_comes_back_from_a_power_cut_before_anybody_took_its_work(lab: La
     assert redis.cli("GET", "here") == "still"
     start = api.get("workload", "redis.1")["status"]["lastStart"]
     assert (start["how"], start["reason"]) == ("Restored", "NodeLoss")
+
+
+def test_the_agent_dies_when_a_final_dump_has_just_ended_the_process(lab: Lab, api: Api, redis: Redis) -> None:
+    task = redis.wait_running()
+    newest = api.newest_version("redis.1")
+    redis.cli("SET", "last", "word")
+    watch = (
+        "until grep -qs 'Unfreezing tasks into 2' /var/lib/swarmkeep/staging/*/*.work/dump.log; do :; done; "
+        "pkill -KILL -f 'swarmkeep [a]gent' && touch /run/agent-was-killed"
+    )
+    task.node.execute(["sh", "-c", 'timeout 60 sh -c "$0" >/dev/null 2>&1 &', watch])
+    redis.update("--constraint-rm", "node.hostname==n3", "--constraint-add", "node.hostname==n2")
+    moved = redis.wait_running(other_than=task.container)
+    assert moved.node.name == "n2"
+    task.node.execute(["ls", "/run/agent-was-killed"])
+    assert redis.cli("GET", "last") == "word"
+    assert redis.good_keys(20_000) == 20_000
+    status = api.get("workload", "redis.1")["status"]
+    assert (status["lastStart"]["how"], status["lastStart"]["reason"]) == ("Restored", "Reschedule")
+    assert status["lastStart"]["version"] > newest
+    assert status["lastEnd"]["finalVersion"] == status["lastStart"]["version"]

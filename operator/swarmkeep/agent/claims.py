@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from swarmkeep.errors import Conflict
@@ -12,6 +13,7 @@ from swarmkeep.kube.client import Client, Obj
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.model.workload import Claim, Phase, Workload, parse_workload
+from swarmkeep.plan.ends import EndBefore, SeenEnd, end_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Taken:
 
     claim: Claim
     before: Workload
+    end: EndBefore
+    """How the task before ended; the API knows it together with the claim."""
     from_lost_node: bool
 
 
@@ -29,6 +33,8 @@ class Busy:
 
     message: str
     retry_after_s: float
+    holder: Claim | None = None
+    """The claim of the node that has it; None when that is not known."""
 
 
 class Claims:
@@ -49,8 +55,11 @@ class Claims:
         """What an Event about the workload has to name: with its uid once it was read."""
         return self._identities.get(ref, _address(ref))
 
-    async def take(self, ref: Ref, phase: Phase) -> Taken | Busy:
+    async def take(self, ref: Ref, phase: Phase, seen: SeenEnd | None = None) -> Taken | Busy:
         """Takes the claim if it is free, ours already, or its holder's lease has run out; each time under a new epoch.
+
+        `seen` is how the task before ended, if this node saw it. The end is written together with the claim: nobody
+        could tell later that the claim came from a node that was lost.
 
         Raises NotFound when there is no such workload, Unavailable when the API does not answer.
         """
@@ -58,19 +67,21 @@ class Claims:
         holder = before.claim.node
         other = holder if holder not in ("", self._node) else None
         claim = Claim(self._node, before.claim.epoch + 1)
-        patch = {
-            "metadata": {"resourceVersion": before.resource_version},
-            "status": {"claim": {"node": claim.node, "epoch": claim.epoch}, "phase": str(phase)},
-        }
+        end = end_before(before, self._node, seen, datetime.now(UTC))
+        status: Obj = {"claim": {"node": claim.node, "epoch": claim.epoch}, "phase": str(phase)}
+        if end.is_news:
+            status["lastEnd"] = end.status
+        patch = {"metadata": {"resourceVersion": before.resource_version}, "status": status}
         try:
             await self._client.patch(
                 WORKLOAD, ref.name, patch, ref.namespace, subresource="status", expired_lease=other
             )
         except LeaseAlive as alive:
-            return Busy(f"{other} has the right to run {ref} and is alive", max(0.02, alive.retry_after_s or 0.2))
+            message = f"{other} has the right to run {ref} and is alive"
+            return Busy(message, max(0.02, alive.retry_after_s or 0.2), before.claim)
         except Conflict:
             return Busy(f"somebody else changed {ref} at the same time", 0.05)
-        return Taken(claim, before, other is not None)
+        return Taken(claim, before, end, other is not None)
 
     async def report(self, ref: Ref, claim: Claim, status: Mapping[str, Any]) -> Workload | None:
         """Writes our part of the status while the claim is ours.

@@ -25,6 +25,7 @@ from swarmkeep.agent.node_report import NodeReport
 from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.rewrapper import Rewrapper
+from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.dump import Dumper
 from swarmkeep.agent.runtime.features import read_features
@@ -38,6 +39,7 @@ from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.sweeper import Sweeper
 from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
 from swarmkeep.kube.connect import client_from_settings
@@ -121,14 +123,20 @@ async def _run(config: Config) -> int:
         settings.fence_after,
         story,
     )
-    stops = Stops(containers, desired, freezes, versions, tracked, story)
+    stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
-    observer = Observer(node, boot_id, client, images, containers, desired, claims, freezes, fencer, starts, tracked)
+    unseen = UnseenStarts(
+        node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
+    )
+    observer = Observer(
+        node, boot_id, client, images, containers, desired, claims, freezes, fencer, unseen, restores, tracked
+    )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked)
     report = NodeReport(node, client, features, locations, tracked)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
+    finals = stops.resume(boot_id)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -152,7 +160,7 @@ async def _run(config: Config) -> int:
                     Rewrapper(locations).run(),
                 )
             ]
-            for staged in versions.clear_staging():
+            for staged in finals:
                 tasks.append(group.create_task(stops.store_final(staged)))
             await stopped.wait()
             for task in tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
@@ -25,9 +26,14 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 0.1
 
+Work = Callable[[Tracked], Awaitable[None]]
+
 
 class Fencer:
-    """Looks at every claimed container ten times a second; see plan.fencing for what is decided."""
+    """Looks at every protected container ten times a second; see plan.fencing for what is decided.
+
+    What has to be done is done for each on its own: one whose claim is read slowly keeps no other from being frozen.
+    """
 
     def __init__(
         self,
@@ -50,35 +56,54 @@ class Fencer:
         self._desired = desired
         self._tracked = tracked
         self._story = story
-        self._seen: dict[Ref, Claim] = {}
+        self._seen: dict[tuple[str, int], Claim] = {}
+        self._busy: set[str] = set()
+        self._silent_ticks = 0
 
-    def saw(self, ref: Ref, claim: Claim) -> None:
-        """Somebody has just read a workload and found this claim."""
-        self._seen[ref] = claim
+    def saw(self, tracked: Tracked, claim: Claim) -> None:
+        """Somebody has just read the container's workload and found this claim."""
+        self._seen[_copy(tracked)] = claim
 
     async def run(self) -> None:
         """Fences for ever. A container that cannot be frozen or ended is tried again at every tick."""
-        while True:
-            if self._heartbeat.age >= self._fence_after:
-                # What was read before the silence says nothing about now.
-                self._seen.clear()
-            await asyncio.gather(*(self._look(tracked) for tracked in self._tracked if self._counts(tracked)))
-            metrics.FENCED.set(sum(self._is_fenced(tracked) for tracked in self._tracked))
-            await asyncio.sleep(TICK_S)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                if self._heartbeat.age >= self._fence_after:
+                    # What was read before the silence says nothing about now.
+                    self._silent_ticks += 1
+                    self._seen.clear()
+                for tracked in self._tracked:
+                    if self._counts(tracked) and tracked.container_id not in self._busy:
+                        self._begin(tracked, group)
+                metrics.FENCED.set(sum(self._is_fenced(tracked) for tracked in self._tracked))
+                await asyncio.sleep(TICK_S)
 
-    async def _look(self, tracked: Tracked) -> None:
+    def _begin(self, tracked: Tracked, group: asyncio.TaskGroup) -> None:
+        """Starts what has to be done to a container, if anything."""
+        work = self._work(tracked)
+        if work is None:
+            return
+        self._busy.add(tracked.container_id)
+        task = group.create_task(self._carry_out(tracked, *work))
+        task.add_done_callback(lambda _: self._busy.discard(tracked.container_id))
+
+    def _work(self, tracked: Tracked) -> tuple[FenceAction, Work] | None:
         fenced = self._is_fenced(tracked)
-        action = self._decide(tracked, fenced)
+        match action := self._decide(tracked, fenced):
+            case FenceAction.FREEZE:
+                return action, self._freeze
+            case FenceAction.KEEP_FROZEN if self._heartbeat.age < self._fence_after:
+                return action, self._verify
+            case FenceAction.KILL:
+                return action, self._kill
+            case FenceAction.RUN if fenced:
+                return action, self._thaw
+        return None
+
+    @staticmethod
+    async def _carry_out(tracked: Tracked, action: FenceAction, work: Work) -> None:
         try:
-            match action:
-                case FenceAction.FREEZE:
-                    await self._freeze(tracked)
-                case FenceAction.KEEP_FROZEN if self._heartbeat.age < self._fence_after:
-                    await self._verify(tracked)
-                case FenceAction.KILL:
-                    await self._kill(tracked)
-                case FenceAction.RUN if fenced:
-                    await self._thaw(tracked)
+            await work(tracked)
         except Unavailable as error:
             log.warning("cannot do it now, trying again", workload=str(tracked.ref), action=action, error=str(error))
         except SwarmKeepError as error:
@@ -93,11 +118,16 @@ class Fencer:
             lease_age=self._heartbeat.age,
             fence_after=self._fence_after,
             fenced=fenced,
-            claim=self._seen.get(tracked.ref),
+            claim=self._seen.get(_copy(tracked)),
         )
 
     async def _freeze(self, tracked: Tracked) -> None:
         facts = await self._containers.cached(tracked.container_id)
+        if not facts.running:
+            return
+        # Written down first: the next life of an agent that dies here must not let it go.
+        tracked.phase = Phase.FENCED
+        self._tracked.save(tracked)
         try:
             await self._freezes.hold(facts.id, facts.pid, Why.FENCED)
         except HostError as error:
@@ -105,18 +135,21 @@ class Fencer:
             log.error("cannot freeze, ending it instead", workload=str(tracked.ref), error=str(error))
             await self._containers.kill_now(facts)
             return
-        tracked.phase = Phase.FENCED
-        self._tracked.save(tracked)
         self._story.fenced(tracked.ref, self._heartbeat.age.total_seconds())
 
     async def _verify(self, tracked: Tracked) -> None:
+        # An answer to a question from before a silence says nothing; the limit has it asked anew in time.
+        left, silent_ticks = self._fence_after - self._heartbeat.age, self._silent_ticks
         try:
-            workload = await self._claims.read(tracked.ref)
+            async with asyncio.timeout(left.total_seconds()):
+                claim = (await self._claims.read(tracked.ref)).claim
         except NotFound:
             # Nobody protects it any more, so nobody else can run it in our place.
-            self._seen[tracked.ref] = tracked.claim(self._node)
+            claim = tracked.claim(self._node)
+        except TimeoutError:
             return
-        self._seen[tracked.ref] = workload.claim
+        if silent_ticks == self._silent_ticks and self._heartbeat.age < self._fence_after:
+            self.saw(tracked, claim)
 
     async def _thaw(self, tracked: Tracked) -> None:
         facts = await self._containers.cached(tracked.container_id)
@@ -130,13 +163,18 @@ class Fencer:
         await self._containers.kill_now(facts)
         self._freezes.forget(facts.id)
         metrics.KILLED_COPIES.inc()
-        self._story.copy_killed(tracked.ref, self._seen[tracked.ref].node)
-        self._seen.pop(tracked.ref, None)
+        claim = self._seen.pop(_copy(tracked), None)
+        self._story.copy_killed(tracked.ref, claim.node if claim else "")
         self._tracked.drop(tracked)
 
     def _is_fenced(self, tracked: Tracked) -> bool:
         return self._freezes.is_held(tracked.container_id, Why.FENCED)
 
-    @staticmethod
-    def _counts(tracked: Tracked) -> bool:
-        return tracked.epoch > 0 and tracked.end is None and tracked.phase is not Phase.RESTORING
+    def _counts(self, tracked: Tracked) -> bool:
+        """Whether there can be a process that might have to stand still."""
+        return tracked.end is None and not self._tracked.is_coming_up(tracked)
+
+
+def _copy(tracked: Tracked) -> tuple[str, int]:
+    """What a claim was read for: it says nothing of another container, nor of the same under a newer claim."""
+    return tracked.container_id, tracked.epoch

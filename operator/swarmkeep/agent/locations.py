@@ -120,7 +120,9 @@ async def _within(limit_s: float, name: str, executor: ThreadPoolExecutor, work:
     """Runs `work` in a thread. Raises Unavailable when it has not ended in time, else what it raises."""
     future = asyncio.get_running_loop().run_in_executor(executor, work)
     try:
-        return await asyncio.wait_for(asyncio.shield(future), limit_s)
+        # Not wait_for: before Python 3.12 it forgets that its caller was called off just as the answer came.
+        async with asyncio.timeout(limit_s):
+            return await asyncio.shield(future)
     except TimeoutError:
         future.cancel()
         raise Unavailable(f"storagelocation {name} has not answered within {limit_s:g} s") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,19 @@ from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
+from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.shim_server import OUTCOME_LIMIT_S
 from swarmkeep.agent.specifications import container_spec_hash
-from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.errors import Conflict, InvalidObject, NotFound, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.model.wire import format_time
-from swarmkeep.model.workload import Claim, End, Phase, parse_workload
+from swarmkeep.model.workload import End, Phase, Workload, parse_workload
+from swarmkeep.plan.ends import blamed_version, end_status
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +50,8 @@ class Observer:
         claims: Claims,
         freezes: Freezes,
         fencer: Fencer,
-        starts: Starts,
+        unseen: UnseenStarts,
+        restores: Restores,
         tracked: TrackedContainers,
     ) -> None:
         self._node = node
@@ -58,7 +62,8 @@ class Observer:
         self._claims = claims
         self._freezes = freezes
         self._fencer = fencer
-        self._starts = starts
+        self._unseen = unseen
+        self._restores = restores
         self._tracked = tracked
         self._reported: dict[Ref, dict[str, Any]] = {}
         self._wake = asyncio.Event()
@@ -112,23 +117,21 @@ class Observer:
 
     async def _reconcile(self) -> None:
         running = {facts.id: facts for facts in await self._containers.list_running()}
+        self._unseen.look()
         for tracked in self._tracked:
-            if (
-                tracked.ref not in self._starts.in_progress
-                and tracked.end is None
-                and tracked.container_id not in running
-            ):
+            if not self._tracked.is_coming_up(tracked) and tracked.end is None and tracked.container_id not in running:
                 await self._settle_end(tracked)
         for facts in running.values():
             await self._adopt(facts)
+        await self._unseen.finish()
         for tracked in self._tracked:
-            if tracked.ref not in self._starts.in_progress:
+            if tracked.ref not in self._tracked.coming_up:
                 await self._report(tracked)
         if self._own.synced:
             for obj in list(self._own.objects.values()):
                 workload = parse_workload(obj)
-                if self._tracked.get(workload.ref) is None and workload.ref not in self._starts.in_progress:
-                    await self._give_back(workload.ref, workload.claim, running)
+                if self._tracked.get(workload.ref) is None and workload.ref not in self._tracked.coming_up:
+                    await self._give_back(workload, running)
 
     async def _settle_end(self, tracked: Tracked) -> None:
         now = datetime.now(UTC)
@@ -138,16 +141,38 @@ class Observer:
             facts = None
         if facts is not None and facts.running:
             return
-        if facts is not None and facts.exit_code is None and (now - tracked.started_at).total_seconds() < START_GRACE_S:
-            return
-        how, exit_code = self._how_it_ended(tracked, facts)
-        tracked.end = {"how": str(how), "at": format_time(now)}
-        if exit_code is not None:
-            tracked.end["exitCode"] = exit_code
+        if facts is not None and facts.exit_code is None:
+            grace_s = START_GRACE_S if tracked.attempt is None else OUTCOME_LIMIT_S
+            if not facts.failed_to_start and (now - tracked.started_at).total_seconds() < grace_s:
+                return
+            # It never ran: its end is that of the task before, so that the next one is decided alike.
+            tracked.end = tracked.end_before or end_status(End.CRASHED, now)
+        else:
+            if facts is not None:
+                self._unseen.came_up(tracked, facts)
+            how, exit_code = self._how_it_ended(tracked, facts)
+            tracked.end = end_status(how, now, exit_code)
+            self._blame(tracked, how, (facts.ended_at if facts else None) or now)
         self._tracked.save(tracked)
         self._freezes.forget(tracked.container_id)
         self._containers.forget(tracked.container_id)
-        log.info("a protected task has ended", workload=str(tracked.ref), how=str(how), exit_code=exit_code)
+        log.info("a protected task has ended", workload=str(tracked.ref), end=tracked.end)
+
+    def _blame(self, tracked: Tracked, how: End, ended_at: datetime) -> None:
+        """Counts an early death against the version that the task came from."""
+        started = tracked.start or {}
+        version = blamed_version(
+            started.get("version"),
+            how,
+            max(timedelta(0), ended_at - tracked.started_at),
+            lost_pages=self._restores.lost_pages(tracked.container_id),
+            stored_since=(tracked.newest or {}).get("number", 0) > tracked.number_before,
+        )
+        if version is not None:
+            count = tracked.failed_restores.get(str(version), 0) + 1
+            tracked.failed_restores[str(version)] = count
+            log.error("died soon after its restore", workload=str(tracked.ref), version=version, times=count)
+        self._restores.forget(tracked.container_id)
 
     def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
         exit_code = facts.exit_code if facts else None
@@ -164,28 +189,16 @@ class Observer:
         protection = self._desired.protection(facts.labels)
         tracked = self._tracked.by_container(facts.id)
         if protection is None:
-            if tracked is not None:
+            if tracked is not None and not self._freezes.is_held(facts.id, Why.FENCED):
                 log.info("no policy selects it any more", workload=str(tracked.ref))
                 self._tracked.drop(tracked)
             return
-        if protection.workload in self._starts.in_progress:
-            return
-        if tracked is not None and tracked.epoch > 0:
+        if protection.workload in self._tracked.coming_up:
             return
         if tracked is None:
-            other = self._tracked.get(protection.workload)
-            if other is not None:
+            if self._tracked.get(protection.workload) is not None:
                 return
-        try:
-            taken = await self._claims.take(protection.workload, Phase.RUNNING)
-        except (NotFound, Unavailable):
-            # The operator has not made the workload yet, or the API is away: at the next look.
-            return
-        if not isinstance(taken, Taken):
-            log.warning("a running container has no claim", workload=str(protection.workload), why=taken.message)
-            return
-        if tracked is None:
-            newest = taken.before.newest
+            # Known before it is claimed: a node that is cut off now freezes it like any other.
             tracked = Tracked(
                 ref=protection.workload,
                 policy=protection.policy.ref.name,
@@ -194,10 +207,28 @@ class Observer:
                 spec_hash="",
                 boot_id=self._boot_id,
                 started_at=datetime.now(UTC),
-                newest={"number": newest.number, "takenAt": format_time(newest.taken_at), "specHash": newest.spec_hash}
-                if newest
-                else None,
             )
+            self._tracked.save(tracked)
+        self._unseen.came_up(tracked, facts)
+        if tracked.epoch > 0 or self._freezes.is_held(facts.id, Why.FENCED):
+            return
+        try:
+            taken = await self._claims.take(protection.workload, Phase.RUNNING)
+        except (NotFound, Unavailable):
+            # The operator has not made the workload yet, or the API is away: at the next look.
+            return
+        if not isinstance(taken, Taken):
+            log.warning("a running container has no claim", workload=str(protection.workload), why=taken.message)
+            if taken.holder is not None:
+                self._fencer.saw(tracked, taken.holder)
+            return
+        newest = taken.before.newest
+        if tracked.newest is None and newest is not None:
+            tracked.newest = {
+                "number": newest.number,
+                "takenAt": format_time(newest.taken_at),
+                "specHash": newest.spec_hash,
+            }
         tracked.spec_hash = container_spec_hash(facts, taken.before.force_update)
         tracked.epoch = taken.claim.epoch
         self._tracked.save(tracked)
@@ -214,7 +245,7 @@ class Observer:
         if tracked.end is not None and tracked.final_version is not None:
             tracked.end["finalVersion"] = tracked.final_version
         status = tracked.status(self._node)
-        if self._reported.get(tracked.ref) == status:
+        if self._reported.get(tracked.ref) == status and self._is_shown(tracked):
             return
         try:
             other = await self._claims.report(tracked.ref, tracked.claim(self._node), status)
@@ -229,26 +260,37 @@ class Observer:
             if tracked.end is not None:
                 self._forget(tracked)
             else:
-                self._fencer.saw(tracked.ref, other.claim)
+                self._fencer.saw(tracked, other.claim)
             return
         if tracked.end is not None:
             self._forget(tracked)
         else:
             self._reported[tracked.ref] = status
 
-    async def _give_back(self, ref: Ref, claim: Claim, running: dict[str, ContainerFacts]) -> None:
-        """A claim of ours that nothing here runs under: our records were lost, with the disk or a reinstallation."""
+    def _is_shown(self, tracked: Tracked) -> bool:
+        """Whether the API shows the claim as ours: not so when the workload was deleted and made anew."""
+        if not self._own.synced:
+            return True
+        obj = self._own.objects.get(tracked.ref)
+        return obj is not None and parse_workload(obj).claim == tracked.claim(self._node)
+
+    async def _give_back(self, workload: Workload, running: dict[str, ContainerFacts]) -> None:
+        """A claim of ours that nothing here runs under: our records were lost, with the disk or a reinstallation.
+
+        Or it was taken for a task that never came up; then the end of the one before still counts.
+        """
+        ref, claim = workload.ref, workload.claim
         for facts in running.values():
             protection = self._desired.protection(facts.labels)
             if protection is not None and protection.workload == ref:
                 return
-        end = {"how": str(End.NODE_LOSS), "at": format_time(datetime.now(UTC))}
-        status = {
+        status: dict[str, Any] = {
             "phase": str(Phase.STOPPED),
             "claim": {"node": "", "epoch": claim.epoch},
             "container": None,
-            "lastEnd": end,
         }
+        if workload.phase is not Phase.RESTORING:
+            status["lastEnd"] = end_status(End.NODE_LOSS, datetime.now(UTC))
         try:
             if (await self._claims.read(ref)).claim != claim:
                 # Given back already, or taken by another: what was listed is a moment old.

@@ -30,6 +30,7 @@ from swarmkeep.model.policy import Policy
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Phase
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.ends import SeenEnd, end_status
 from swarmkeep.plan.protection import Protection
 from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
 from swarmkeep.store.repository import Repository
@@ -60,6 +61,9 @@ class _Start:
     taken: Taken | None = None
     spec_hash: str = ""
     end: End | None = None
+    """How the task before ended; None when nobody saw it."""
+    end_before: dict[str, Any] | None = None
+    """The same, as status.lastEnd has it."""
     layer_applied: bool = False
 
     @property
@@ -105,8 +109,6 @@ class Starts:
         self._locations = locations
         self._tracked = tracked
         self._story = story
-        self.in_progress: set[Ref] = set()
-        """Workloads whose task is on its way up: nobody else may give up their claim meanwhile."""
 
     async def converse(self, conversation: Conversation) -> str:
         """Holds one conversation; returns `fresh`, `restored` or `refused`."""
@@ -125,9 +127,9 @@ class Starts:
             return "unprotected"
         now = datetime.now(UTC)
         start = _Start(facts, protection, now, now + protection.policy.restore.hold_limit, conversation)
-        if start.ref in self.in_progress:
+        if start.ref in self._tracked.coming_up:
             raise Refused(f"another task of {start.ref} is coming up on this node right now")
-        self.in_progress.add(start.ref)
+        self._tracked.coming_up[start.ref] = start.facts.id
         try:
             return await self._bring_up(start)
         except (Refused, Unavailable) as error:
@@ -135,7 +137,7 @@ class Starts:
             self._story.held(start.ref, error)
             raise
         finally:
-            self.in_progress.discard(start.ref)
+            del self._tracked.coming_up[start.ref]
 
     async def _bring_up(self, start: _Start) -> str:
         await self._await_old_copy(start)
@@ -179,21 +181,26 @@ class Starts:
         """Waits until no older container of the same workload runs on this node."""
         while True:
             old = self._tracked.get(start.ref)
+            if old is not None and old.finalizing:
+                # Of whichever container, and though Docker may have forgotten it already.
+                await self._wait(start, f"the final version of {start.ref} to be stored", POLL_S)
+                continue
             if old is None or old.container_id == start.facts.id:
                 return
             try:
                 facts = await self._containers.cached(old.container_id)
             except NotFound:
                 return
-            if not facts.running and old.end is not None and not old.finalizing:
+            if not facts.running and old.end is not None:
                 return
             await self._wait(start, f"the older container {facts.name} of {start.ref} to end", POLL_S)
 
     async def _claim(self, start: _Start) -> Taken | None:
         """Takes the right to run the workload; None when there is no Workload object and no version either."""
+        seen = self._seen_end(start)
         while True:
             try:
-                got = await self._claims.take(start.ref, Phase.RESTORING)
+                got = await self._claims.take(start.ref, Phase.RESTORING, seen)
             except NotFound:
                 if not await self._locations.call(
                     start.policy.location, lambda repository: repository.versions(str(start.ref)), 10.0
@@ -220,21 +227,26 @@ class Starts:
 
     def _settle_end(self, start: _Start) -> dict[int, int]:
         """Works out how the task before ended, and returns how often each version failed to restore since."""
+        if start.taken is None:
+            start.spec_hash = container_spec_hash(start.facts, 0)
+            return {}
+        before, end = start.taken.before, start.taken.end
+        start.end = end.how
+        start.end_before = dict(end.status) if end.status else None
+        start.spec_hash = container_spec_hash(start.facts, before.force_update)
         old = self._tracked.get(start.ref)
-        force_update = 0
-        failed: dict[int, int] = {}
-        if start.taken is not None:
-            before = start.taken.before
-            force_update = before.force_update
-            failed = dict(before.failed_restores)
-            start.end = before.last_end.how if before.last_end else None
-            if start.taken.from_lost_node:
-                start.end = End.NODE_LOSS
-        if old is not None and old.end is not None and (start.taken is None or not start.taken.from_lost_node):
-            start.end = End(old.end["how"])
-            failed = {int(number): count for number, count in old.failed_restores.items()} or failed
-        start.spec_hash = container_spec_hash(start.facts, force_update)
-        return failed
+        if old is not None and old.epoch == before.claim.epoch:
+            return {int(number): count for number, count in old.failed_restores.items()}
+        return dict(before.failed_restores)
+
+    def _seen_end(self, start: _Start) -> SeenEnd | None:
+        """How the task before ended, as far as this node saw it."""
+        old = self._tracked.get(start.ref)
+        if old is None:
+            return None
+        # A record of this very container is of an earlier question about it, to an agent that died.
+        end = old.end_before if old.container_id == start.facts.id else old.end
+        return SeenEnd(old.epoch, end) if end else None
 
     async def _candidates(self, start: _Start) -> list[Candidate]:
         while True:
@@ -272,7 +284,10 @@ class Starts:
     ) -> str | None:
         """Restores a version; returns what went wrong, or None when the process runs."""
         start.conversation.waiting_for = f"version {decision.version} of {start.ref} from storage"
-        self._save(start, candidates, failed, None)
+        # If this agent dies before it hears how that went, the next one sees the container, and the rest here.
+        attempt = self._start_status(start, "Restored", decision, 0, decision.version)
+        attempt["at"] = format_time(start.asked_at)
+        self._save(start, candidates, failed, None, attempt)
         try:
             image = await self._fetch(start, decision.version)
             rootfs = _rootfs(Path(str(start.conversation.question["bundle"])))
@@ -301,7 +316,9 @@ class Starts:
         seconds = (datetime.now(UTC) - start.asked_at).total_seconds()
         metrics.RESTORES.labels(decision.reason, "restored").inc()
         metrics.RESTORE_SECONDS.observe(seconds)
-        self._save(start, candidates, {}, self._start_status(start, "Restored", decision, seconds, decision.version))
+        # The counts stay until a version is stored: it may yet die of what is wrong with this one.
+        status = self._start_status(start, "Restored", decision, seconds, decision.version)
+        self._save(start, candidates, failed, status)
         self._story.restored(start.ref, decision, seconds)
         await start.conversation.answer({"done": True})
         return None
@@ -332,9 +349,15 @@ class Starts:
         }
 
     def _save(
-        self, start: _Start, candidates: list[Candidate], failed: dict[int, int], status: dict[str, Any] | None
+        self,
+        start: _Start,
+        candidates: list[Candidate],
+        failed: dict[int, int],
+        status: dict[str, Any] | None,
+        attempt: dict[str, Any] | None = None,
     ) -> None:
         newest = next((item for item in candidates if item.usable), None)
+        highest = max((item.number for item in candidates), default=0)
         before = start.taken.before.newest if start.taken else None
         known = None
         if before is not None:
@@ -357,9 +380,12 @@ class Starts:
                 started_at=datetime.now(UTC),
                 epoch=start.taken.claim.epoch if start.taken else 0,
                 phase=Phase.RUNNING if status else Phase.RESTORING,
-                number=max((item.number for item in candidates), default=0),
+                number=highest,
+                number_before=max(highest, before.number if before else 0),
                 newest=known,
                 start=status,
+                attempt=attempt,
+                end_before=start.end_before,
                 failed_restores={str(number): count for number, count in failed.items()},
             )
         )
@@ -375,7 +401,7 @@ class Starts:
         """The task will not run: its record ends as the task before it did, so that the next one is decided alike."""
         tracked = self._tracked.get(start.ref)
         if tracked is not None and tracked.container_id == start.facts.id and tracked.start is None:
-            tracked.end = {"how": str(start.end or End.CRASHED), "at": format_time(datetime.now(UTC))}
+            tracked.end = start.end_before or end_status(End.CRASHED, datetime.now(UTC))
             self._tracked.save(tracked)
 
     async def _wait(self, start: _Start, what: str, seconds: float) -> None:

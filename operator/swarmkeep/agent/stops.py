@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.shim_server import Conversation
-from swarmkeep.agent.staged import Staged
+from swarmkeep.agent.staged import Progress, Staged
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.versions import VersionTaker
-from swarmkeep.errors import SwarmKeepError
+from swarmkeep.errors import Conflict, NotFound, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
+from swarmkeep.plan.backoff import backoff
 
 log = structlog.get_logger(__name__)
 
 SIGKILL = 9
-STORE_RETRY_S = 2.0
+STORE_RETRY = timedelta(seconds=2)
 LEAST_GRACE_S = 2.0
 """With less time than this before Docker kills it, a task is better left to end by itself."""
 
@@ -35,6 +37,7 @@ class Stops:
         self,
         containers: Containers,
         desired: Desired,
+        claims: Claims,
         freezes: Freezes,
         versions: VersionTaker,
         tracked: TrackedContainers,
@@ -42,6 +45,7 @@ class Stops:
     ) -> None:
         self._containers = containers
         self._desired = desired
+        self._claims = claims
         self._freezes = freezes
         self._versions = versions
         self._tracked = tracked
@@ -68,28 +72,100 @@ class Stops:
         await conversation.answer({"do": "handled"})
         return "handled"
 
+    def resume(self, boot_id: str) -> list[Staged]:
+        """Finds the final versions that an earlier life of this agent took; each is one for `store_final`.
+
+        To be called before anybody acts on what is tracked: until then it does not say which claims are still needed.
+        """
+        finals = self._versions.clear_staging(boot_id)
+        for staged in finals:
+            if self._tracked.get(staged.workload) is None and staged.progress is not Progress.INTENT:
+                self._tracked.save(_tracked_again(staged, boot_id))
+        waiting = {(staged.workload, staged.epoch) for staged in finals}
+        for tracked in self._tracked:
+            finalizing = (tracked.ref, tracked.epoch) in waiting
+            if tracked.finalizing != finalizing:
+                tracked.finalizing = finalizing
+                tracked.stop_requested |= finalizing
+                self._tracked.save(tracked)
+        return finals
+
     async def store_final(self, staged: Staged) -> None:
-        """Writes a final version to storage, however long the storage is away: it is the only copy of that state."""
+        """Writes a final version to storage, however long the storage is away: it is the only copy of that state.
+
+        Ends without only when it cannot be of use any more, which an event tells.
+        """
+        failures = 0
+        told = ""
         while True:
             try:
-                await self._versions.store(staged)
+                found = await self._versions.settle(staged)
+                if found is None or await self._is_useless(found):
+                    break
+                staged = found
+                await self._store(staged)
                 break
-            except SwarmKeepError as error:
+            except Exception as error:
+                # Also what nobody has thought of: the claim would never go back, and the next task never start.
+                failures += 1
                 log.error(
-                    "the final version is not in storage yet; it is safe on this node's disk",
+                    "the final version is not in storage yet",
                     workload=str(staged.workload),
                     folder=str(staged.folder),
-                    error=str(error),
+                    error=repr(error),
                 )
-                self._story.version_failed(
-                    staged.workload, "FinalVersionWaits", f"final version {staged.number} waits for storage: {error}"
-                )
-            await asyncio.sleep(STORE_RETRY_S)
+                if str(error) != told:
+                    told = str(error)
+                    self._story.version_failed(
+                        staged.workload,
+                        "FinalVersionWaits",
+                        f"final version {staged.number} waits on this node's disk for storage: {error}",
+                    )
+                staged = await self._prepare_to_wait(staged, error)
+            await asyncio.sleep(backoff(failures, STORE_RETRY).total_seconds())
         tracked = self._tracked.get(staged.workload)
-        if tracked is not None and tracked.finalizing:
+        if tracked is not None and tracked.finalizing and tracked.epoch == staged.epoch:
             tracked.finalizing = False
             self._tracked.save(tracked)
-        self._story.final_version(staged.workload, staged.number)
+
+    async def _store(self, staged: Staged) -> None:
+        try:
+            await self._versions.store(staged)
+        except NotFound:
+            if staged.folder.exists():
+                raise
+            self._give_up(staged, f"somebody removed {staged.folder}")
+        else:
+            self._story.final_version(staged.workload, staged.number)
+
+    async def _is_useless(self, staged: Staged) -> bool:
+        try:
+            claim = (await self._claims.read(staged.workload)).claim
+        except SwarmKeepError:
+            # It may be needed, and harms nobody: only an agent that reaches the API can start anything from it.
+            return False
+        if claim.epoch <= staged.epoch:
+            return False
+        node = claim.node or "another node"
+        self._give_up(staged, f"{node} took the claim meanwhile, and the workload went on from an older version")
+        return True
+
+    def _give_up(self, staged: Staged, why: str) -> None:
+        self._versions.give_up(staged, why)
+        self._story.version_failed(staged.workload, "FinalVersionLost", f"gave up final version {staged.number}: {why}")
+
+    async def _prepare_to_wait(self, staged: Staged, error: Exception) -> Staged:
+        """Makes the best of a try that failed: another number if that is why, and the disk as a safer place."""
+        try:
+            if isinstance(error, Conflict):
+                return await self._versions.renumber(staged)
+            if staged.progress is Progress.WHOLE:
+                return await asyncio.to_thread(staged.sync)
+        except (SwarmKeepError, OSError) as trouble:
+            log.error(
+                "a waiting final version is not safe from a power cut", folder=str(staged.folder), error=str(trouble)
+            )
+        return staged
 
     def _may_take(self, tracked: Tracked, policy: Policy) -> bool:
         fenced = self._freezes.is_held(tracked.container_id, Why.FENCED)
@@ -97,6 +173,10 @@ class Stops:
 
     async def _take_final(self, tracked: Tracked, policy: Policy) -> Staged | None:
         started_at = datetime.now(UTC)
+        # Before the dump can end the process: the claim must not go back because it has ended.
+        tracked.finalizing = True
+        self._tracked.save(tracked)
+        staged = None
         try:
             facts = await self._containers.cached(tracked.container_id)
             limit_s = facts.stop_timeout_s - 1.0
@@ -107,14 +187,28 @@ class Stops:
         except SwarmKeepError as error:
             self._versions.record_failure(tracked, policy, Reason.FINAL, started_at, error)
             self._story.version_failed(tracked.ref, error.reason, f"no final version, stopping as usual: {error}")
-            return None
         except TimeoutError:
             self._story.version_failed(
                 tracked.ref, "FinalVersionTooSlow", f"no final version within {limit_s:g} s, stopping as usual"
             )
-            return None
-        # From here on the process is gone: what is staged must survive this agent.
-        staged.save()
-        tracked.finalizing = True
-        self._tracked.save(tracked)
+        finally:
+            if staged is None:
+                tracked.finalizing = False
+                self._tracked.save(tracked)
         return staged
+
+
+def _tracked_again(staged: Staged, boot_id: str) -> Tracked:
+    """Stands for a container whose record was lost: without one its claim would go back at once."""
+    return Tracked(
+        ref=staged.workload,
+        policy=staged.policy,
+        container_id=str(staged.facts["container"].get("Id", "")),
+        task_id="",
+        spec_hash=staged.spec_hash,
+        boot_id=boot_id,
+        started_at=staged.taken_at,
+        epoch=staged.epoch,
+        number=staged.number,
+        stop_requested=True,
+    )

@@ -11,6 +11,7 @@ from swarmkeep.agent.journal import Journal
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.wire import format_time, optional_time, parse_time
 from swarmkeep.model.workload import Claim, End, Phase
+from swarmkeep.plan.ends import end_status
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Tracked:
     phase: Phase = Phase.RUNNING
     number: int = 0
     """The highest version number that was given out; 0 when not known yet."""
+    number_before: int = 0
+    """The highest version number when it came up; those above are its own."""
     newest: dict[str, Any] | None = None
     """status.newestVersion of the workload."""
     last_try_at: datetime | None = None
@@ -37,6 +40,10 @@ class Tracked:
     """status.lastFailure of the workload."""
     start: dict[str, Any] | None = None
     """status.lastStart of the workload."""
+    attempt: dict[str, Any] | None = None
+    """What status.lastStart will be if the start that is under way succeeds; None when its outcome is known."""
+    end_before: dict[str, Any] | None = None
+    """status.lastEnd of the task before: its own as well, if it never comes up."""
     end: dict[str, Any] | None = None
     """status.lastEnd of the workload, once the container has ended."""
     failed_restores: dict[str, int] = field(default_factory=dict)
@@ -87,6 +94,8 @@ class TrackedContainers:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._by_ref: dict[Ref, Tracked] = {}
+        self.coming_up: dict[Ref, str] = {}
+        """The container of each workload whose start is under way: nobody else may give up its claim meanwhile."""
         for _, record in journal.items():
             tracked = _from_record(record)
             self._by_ref[tracked.ref] = tracked
@@ -106,8 +115,12 @@ class TrackedContainers:
         """Containers of an earlier boot of this node ended with it, however long Docker takes to say so."""
         for tracked in self:
             if tracked.boot_id != boot_id and tracked.end is None:
-                tracked.end = {"how": str(End.NODE_LOSS), "at": format_time(now)}
+                tracked.end = end_status(End.NODE_LOSS, now)
                 self.save(tracked)
+
+    def is_coming_up(self, tracked: Tracked) -> bool:
+        """Whether its start is under way, so that it may have no process yet."""
+        return self.coming_up.get(tracked.ref) == tracked.container_id
 
     def save(self, tracked: Tracked) -> None:
         """Remembers it as it is now, in place of any other container of the same workload."""

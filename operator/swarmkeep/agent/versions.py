@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import shutil
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +21,19 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
-from swarmkeep.agent.runtime.dump import Begun, Dumper, DumpRequest, DumpResult, release_gate
+from swarmkeep.agent.runtime.dump import (
+    Begun,
+    Dumper,
+    DumpRequest,
+    DumpResult,
+    has_ended_processes,
+    is_dumping,
+    release_gate,
+)
 from swarmkeep.agent.spare import Spare
-from swarmkeep.agent.staged import Staged, find_staged
+from swarmkeep.agent.staged import Progress, Staged, find_staged, is_set_aside, is_taken
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
-from swarmkeep.errors import Conflict, DumpFailed, StorageFull, SwarmKeepError
+from swarmkeep.errors import Conflict, DumpFailed, HostError, StorageFull, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref, checkpoint_name
 from swarmkeep.model.policy import Policy
@@ -34,12 +46,24 @@ log = structlog.get_logger(__name__)
 
 STORE_LIMIT_S = 600.0
 """The longest that writing one version to storage may take."""
+STOP_COPY_S = 1.0
+"""How long a copy that was told to stop may go on before the container is let go over it."""
+DUMP_POLL_S = 0.2
+OLD_DUMP_LIMIT_S = 60.0
+"""How long the dump of an earlier agent may go on before somebody is told."""
+NUMBER_LIMIT_S = 10.0
 
 
 class NotRunning(DumpFailed):
     """The container ended before a version of it could be taken."""
 
     reason = "NotRunning"
+
+
+class LayerTooSlow(DumpFailed):
+    """The writable layer could not be copied in the time for which the container may stand still."""
+
+    reason = "LayerTooSlow"
 
 
 class VersionTaker:
@@ -68,6 +92,7 @@ class VersionTaker:
         self._tracked = tracked
         self._records = records
         self._dumping = asyncio.Lock()
+        self._letting_go: asyncio.Task[None] | None = None
 
     async def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
         """Takes a version of a running container and stores it.
@@ -82,7 +107,7 @@ class VersionTaker:
             try:
                 await self.store(staged)
             except BaseException:
-                shutil.rmtree(staged.folder, ignore_errors=True)
+                staged.discard()
                 raise
         except NotRunning as error:
             log.info("no version of a task that has ended", workload=str(tracked.ref), error=str(error))
@@ -103,34 +128,53 @@ class VersionTaker:
     ) -> Staged:
         """Dumps the container into the staging folder. With `final_limit_s` its processes end with the dump.
 
-        Raises HostError, after which the container runs as before; `final_limit_s` is then how long that may take.
+        Raises HostError, after which the container runs as before; `final_limit_s` is then how long that may take. A
+        final version is written down before its dump and stays, come what may, once the dump has ended the processes.
         """
+        final = final_limit_s is not None
         number = await self._next_number(tracked, policy)
-        folder = self._staging / f"{tracked.ref.namespace}_{tracked.ref.name}" / f"v{number}"
         async with self._dumping:
             facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")
-            started_at = datetime.now(UTC)
+            staged = self._intent(tracked, policy, reason, number, checkpoint, facts)
             try:
-                shutil.rmtree(folder, ignore_errors=True)
-                (folder / "image").mkdir(parents=True)
-                (folder / "work").mkdir()
+                (staged.folder / "image").mkdir(parents=True)
+                staged.work.mkdir()
+                if final:
+                    staged.save()
                 self._spare.release()
-                dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, folder, final_limit_s)
+                dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, staged, final_limit_s)
             except BaseException as error:
-                shutil.rmtree(folder, ignore_errors=True)
+                if final and has_ended_processes(staged.work):
+                    # Whatever went wrong then, and whoever called it off: the version is there, and the process gone.
+                    log.error("trouble after a final dump", workload=str(tracked.ref), error=repr(error))
+                    return self._ended(staged.measured(staged.taken_at, None, _sizes(staged.folder), None))
+                staged.discard()
                 if isinstance(error, OSError):
-                    raise _host_error(error, folder) from error
+                    raise _host_error(error, staged.folder) from error
                 raise
-        shutil.rmtree(folder / "work")
         metrics.FROZEN_SECONDS.labels(str(reason)).observe(frozen_s)
-        sizes = {"memory": folder_bytes(folder / "image"), "files": folder_bytes(folder / "layer")}
+        staged = staged.measured(taken_at, frozen_s, _sizes(staged.folder), dumped.stats_status())
+        if final:
+            return self._ended(staged)
+        shutil.rmtree(staged.work, ignore_errors=True)
+        return staged
+
+    def _intent(
+        self,
+        tracked: Tracked,
+        policy: Policy,
+        reason: Reason,
+        number: int,
+        checkpoint: str | None,
+        facts: ContainerFacts,
+    ) -> Staged:
+        now = datetime.now(UTC)
         common = {
-            "takenAt": format_time(taken_at),
+            "takenAt": format_time(now),
             "specHash": tracked.spec_hash,
             "node": self._node,
-            "frozenSeconds": round(frozen_s, 4),
             "host": dict(self._host),
         }
         return Staged(
@@ -140,11 +184,12 @@ class VersionTaker:
             reason=reason,
             number=number,
             checkpoint=checkpoint or checkpoint_name(tracked.ref.name, number),
-            folder=folder,
-            taken_at=taken_at,
+            folder=self._folder(tracked.ref, number),
+            taken_at=now,
             spec_hash=tracked.spec_hash,
-            frozen_s=frozen_s,
-            bytes=sizes,
+            boot_id=tracked.boot_id,
+            frozen_s=None,
+            bytes={},
             facts=common
             | {
                 "workload": str(tracked.ref),
@@ -153,14 +198,9 @@ class VersionTaker:
                 "epoch": tracked.epoch,
                 "serviceID": facts.labels.get(SERVICE_ID, ""),
                 "container": dict(facts.raw),
+                "dump": secrets.token_hex(8),
             },
-            status=common
-            | {
-                "version": number,
-                "location": policy.location,
-                "startedAt": format_time(started_at),
-                "criu": dumped.stats_status(),
-            },
+            status=common | {"version": number, "location": policy.location, "startedAt": format_time(now)},
         )
 
     async def store(self, staged: Staged) -> None:
@@ -175,11 +215,14 @@ class VersionTaker:
                 return repository.put(str(staged.workload), staged.number, staged.folder, staged.facts).stored_bytes
             except Conflict:
                 written = repository.manifest(str(staged.workload), staged.number)
-                if written.facts == staged.facts:
+                if written.facts.get("dump") == staged.facts["dump"]:
                     return written.stored_bytes
                 raise
 
         stored = await self._locations.call(staged.location, put, STORE_LIMIT_S)
+        if staged.reason is Reason.FINAL:
+            # On a full disk the rest can be written only now; its own record still says that all this is to be done.
+            staged.drop_data()
         self._record(
             staged.checkpoint,
             staged.workload,
@@ -199,15 +242,18 @@ class VersionTaker:
                 "takenAt": format_time(staged.taken_at),
                 "reason": str(staged.reason),
                 "specHash": staged.spec_hash,
-                "frozenSeconds": round(staged.frozen_s, 4),
                 "storedBytes": stored,
             }
+            if staged.frozen_s is not None:
+                tracked.newest["frozenSeconds"] = round(staged.frozen_s, 4)
             tracked.failure = None
+            tracked.failed_restores = {}
             if staged.reason is Reason.FINAL:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
         staged.forget()
         self._spare.keep(staged.folder)
+        staged.drop_data()
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
             metrics.VERSION_BYTES.labels(kind).inc(count)
@@ -219,7 +265,7 @@ class VersionTaker:
             workload=str(staged.workload),
             version=staged.number,
             reason=str(staged.reason),
-            frozen_seconds=round(staged.frozen_s, 3),
+            frozen_seconds=None if staged.frozen_s is None else round(staged.frozen_s, 3),
             stored_bytes=stored,
             store_seconds=round(time.monotonic() - begun, 3),
         )
@@ -253,26 +299,91 @@ class VersionTaker:
         name = checkpoint or f"{tracked.ref.name}-failed-{started_at:%Y%m%dt%H%M%S}"
         self._record(name, tracked.ref, policy.ref.name, reason, status)
 
-    def clear_staging(self) -> list[Staged]:
-        """Removes what an earlier life left half done; returns final versions that still must be stored."""
+    def clear_staging(self, boot_id: str) -> list[Staged]:
+        """Removes what an earlier life left half done; returns final versions that may still have to be stored.
+
+        `boot_id` is of the present boot: what had not reached the disk before it may be anything now.
+        """
         self._staging.mkdir(parents=True, exist_ok=True, mode=0o700)
-        left = find_staged(self._staging)
-        keep = {staged.folder for staged in left}
+        left = []
+        for staged in find_staged(self._staging):
+            if staged.boot_id == boot_id or staged.progress is Progress.SYNCED:
+                left.append(staged)
+                continue
+            log.error(
+                "the node went down before a final version was in storage or on its disk; an older one has to do",
+                workload=str(staged.workload),
+                version=staged.number,
+            )
+            staged.discard()
+        keep = {folder for staged in left for folder in (staged.folder, staged.work)}
         for folder in self._staging.glob("*/*"):
-            if folder.is_dir() and folder not in keep:
-                release_gate(folder / "work")
+            if folder.is_dir() and folder not in keep and not is_set_aside(folder):
+                release_gate(folder)
                 shutil.rmtree(folder, ignore_errors=True)
+        for unfinished in self._staging.glob("*/.*.tmp"):
+            unfinished.unlink(missing_ok=True)
         return left
 
+    async def settle(self, staged: Staged) -> Staged | None:
+        """What became of a final version of an earlier life; None when its dump did not end the process.
+
+        That dump may still go on, since it does not end with its agent. Raises DumpFailed when it takes too long.
+        """
+        if staged.progress is not Progress.INTENT:
+            return staged
+        waited_s = 0.0
+        while is_dumping(staged.work):
+            if waited_s > OLD_DUMP_LIMIT_S:
+                raise DumpFailed(f"the dump that an earlier agent began still goes on; look for criu on {self._node}")
+            await asyncio.sleep(DUMP_POLL_S)
+            waited_s += DUMP_POLL_S
+        if not has_ended_processes(staged.work):
+            staged.discard()
+            return None
+        return self._ended(staged.measured(staged.taken_at, None, _sizes(staged.folder), None))
+
+    async def renumber(self, staged: Staged) -> Staged:
+        """A final version whose number is another version's gets the next one that is free. Raises SwarmKeepError."""
+
+        def choose(repository: Repository) -> int:
+            numbers = [number for number in repository.versions(str(staged.workload)) if number > staged.number]
+            for number in numbers:
+                if repository.manifest(str(staged.workload), number).facts.get("dump") == staged.facts["dump"]:
+                    return number
+            return max(numbers, default=staged.number) + 1
+
+        return self._ended(staged.numbered(await self._locations.call(staged.location, choose, NUMBER_LIMIT_S)))
+
+    def give_up(self, staged: Staged, why: str) -> None:
+        """Removes a final version that nobody can use any more; a failed Checkpoint says why."""
+        status = {"phase": "Failed", "node": self._node, "startedAt": staged.status["startedAt"], "message": why}
+        name = f"{staged.workload.name}-failed-{staged.taken_at:%Y%m%dt%H%M%S}"
+        self._record(name, staged.workload, staged.policy, staged.reason, status)
+        staged.discard()
+
+    def _ended(self, staged: Staged) -> Staged:
+        """Writes down what is known of a final version whose process is gone: as much as can be written."""
+        try:
+            staged.save()
+        except (StorageFull, OSError) as error:
+            log.error(
+                "cannot write down all about a final version; it will be stored from memory",
+                workload=str(staged.workload),
+                version=staged.number,
+                error=str(error),
+            )
+        return staged
+
     async def _dump_frozen(
-        self, policy: Policy, facts: ContainerFacts, folder: Path, final_limit_s: float | None
+        self, policy: Policy, facts: ContainerFacts, staged: Staged, final_limit_s: float | None
     ) -> tuple[DumpResult, datetime, float]:
         limit_s = policy.max_freeze.total_seconds()
         request = DumpRequest(
             container_id=facts.id,
             pid=facts.pid,
-            image_dir=folder / "image",
-            work_dir=folder / "work",
+            image_dir=staged.folder / "image",
+            work_dir=staged.work,
             leave_running=final_limit_s is None,
             tcp=str(policy.tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
@@ -294,32 +405,85 @@ class VersionTaker:
             raise
         taken_at = datetime.now(UTC)
         try:
-            dumped = await self._dump_and_capture(request, ahead, facts.upper_dir, folder / "layer")
-        finally:
+            dumped = await self._dump_and_capture(request, ahead, facts.upper_dir, staged.folder / "layer", begun)
+        except BaseException:
             await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
+            raise
+        if request.leave_running:
+            await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
+        else:
+            await self._let_go_of_ended(facts)
         return dumped, taken_at, time.monotonic() - begun
 
     async def _dump_and_capture(
-        self, request: DumpRequest, ahead: Begun | None, upper: Path, target: Path
+        self, request: DumpRequest, ahead: Begun | None, upper: Path, target: Path, begun: float
     ) -> DumpResult:
         if not request.leave_running:
             # The layer first: after a final dump there may soon be no container left to read it from.
-            await asyncio.to_thread(layer.capture, upper, target)
-            return await self._dumper.dump(request)
-        captured = asyncio.create_task(asyncio.to_thread(layer.capture, upper, target))
+            await self._capture(upper, target, begun, request.max_freeze_s)
+            return await self._dumper.dump(replace(request, stood_still_s=time.monotonic() - begun))
+        capturing = asyncio.ensure_future(self._capture(upper, target, begun, request.max_freeze_s))
         try:
-            return await self._dumper.dump(request, ahead)
-        finally:
-            # The thread cannot be stopped, and what it reads must stand still until its end.
-            await captured
+            dumped = await self._dumper.dump(request, ahead)
+        except BaseException:
+            # The container stands still until nobody reads its layer any more.
+            capturing.cancel()
+            await asyncio.wait({capturing})
+            capturing.add_done_callback(lambda future: future.cancelled() or future.exception())
+            raise
+        await capturing
+        return dumped
+
+    async def _let_go_of_ended(self, facts: ContainerFacts) -> None:
+        """Thaws what a final dump has killed, so that it dies. Never raises: the version is there whatever happens."""
+
+        async def let_go() -> None:
+            try:
+                await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
+            except HostError as error:
+                log.error("cannot thaw a container that its final version has ended", error=str(error))
+
+        self._letting_go = asyncio.create_task(let_go())
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({self._letting_go})
+
+    async def _capture(self, upper: Path, target: Path, begun: float, limit_s: float) -> None:
+        """Copies the writable layer, and stops in the middle when the container has stood still for too long."""
+        stopped = threading.Event()
+
+        def check() -> None:
+            if stopped.is_set() or time.monotonic() > begun + limit_s:
+                raise LayerTooSlow(
+                    f"copying the writable layer took longer than the {limit_s:g} s that checkpoint.maxFreeze allows "
+                    "together with the dump, and was given up; the container runs on. Allow more, make the staging "
+                    "folder faster, or let the container write less outside of volumes"
+                )
+
+        copying = asyncio.ensure_future(asyncio.to_thread(layer.capture, upper, target, check))
+        try:
+            async with asyncio.timeout(begun + limit_s + STOP_COPY_S - time.monotonic()):
+                await asyncio.shield(copying)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            stopped.set()
+            await asyncio.wait({copying}, timeout=STOP_COPY_S)
+            # Whoever gave up has the word; what the thread says later is of no interest.
+            copying.add_done_callback(lambda future: future.cancelled() or future.exception())
+            if isinstance(error, TimeoutError):
+                check()
+            raise
+
+    def _folder(self, workload: Ref, number: int) -> Path:
+        return self._staging / f"{workload.namespace}_{workload.name}" / f"v{number}"
 
     async def _next_number(self, tracked: Tracked, policy: Policy) -> int:
         if tracked.number == 0:
             known = await self._locations.call(
-                policy.location, lambda repository: repository.versions(str(tracked.ref)), 10.0
+                policy.location, lambda repository: repository.versions(str(tracked.ref)), NUMBER_LIMIT_S
             )
             tracked.number = max(known, default=0)
         tracked.number += 1
+        while is_taken(self._folder(tracked.ref, tracked.number)):
+            tracked.number += 1
         self._tracked.save(tracked)
         return tracked.number
 
@@ -339,6 +503,15 @@ class VersionTaker:
 def folder_bytes(folder: Path) -> int:
     """Sum of the sizes of the regular files below `folder`."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    try:
+        return {"memory": folder_bytes(folder / "image"), "files": folder_bytes(folder / "layer")}
+    except OSError as error:
+        # They are only told: a version does not fail over them.
+        log.warning("cannot tell the size of a version", folder=str(folder), error=str(error))
+        return {}
 
 
 def _host_error(error: OSError, folder: Path) -> SwarmKeepError:

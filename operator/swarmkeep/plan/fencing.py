@@ -33,10 +33,11 @@ def fence_action(
 ) -> FenceAction:
     """Decides for one container that `node` runs under claim number `epoch`.
 
-    `lease_age` is the time since the last renewal of the node's lease that went through was *sent*. `claim` is the
-    workload's claim as read after that renewal; None when it has not been read since then.
+    `epoch` is 0 for a copy that never had the claim. `lease_age` is the time since the last renewal of the node's lease
+    that went through was *sent*. `claim` is the workload's claim as read after that renewal; None when it has not been
+    read since then.
     """
-    if claim is not None and (claim.epoch > epoch or (claim.epoch == epoch and claim.node not in ("", node))):
+    if claim is not None and _is_outlived(node, epoch, fenced, claim):
         return FenceAction.KILL
     if fencing is Fencing.NONE:
         return FenceAction.RUN
@@ -45,3 +46,14 @@ def fence_action(
     if fenced and claim is None:
         return FenceAction.KEEP_FROZEN
     return FenceAction.RUN
+
+
+def _is_outlived(node: str, epoch: int, fenced: bool, claim: Claim) -> bool:
+    """Whether another copy has, or has had, the right to run since this one came up."""
+    if claim.node not in ("", node):
+        # Whatever the epochs say: those of a workload that was deleted and made anew begin at 1 again.
+        return True
+    if epoch == 0:
+        # It may claim what is free. But if it was cut off before it could, somebody may have come and gone meanwhile.
+        return fenced and claim.node == "" and claim.epoch > 0
+    return claim.epoch > epoch

@@ -71,7 +71,7 @@ def decide_start(
     """What a task that comes up does.
 
     `end` is how the task before it ended; None when nobody saw it end, which counts as a crash. `failed_restores` says
-    how often each version failed to come up since the last good start.
+    how often each version failed to come up, or died at once, since a version was last stored.
     """
     if not candidates:
         return Fresh("NoVersion", "no version was ever taken")

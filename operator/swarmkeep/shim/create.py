@@ -23,11 +23,29 @@ class Refused(Exception):
 
 
 def create(call: Call, settings: Settings) -> int | None:
-    """Returns the exit code, or None when runc has to create the container as ever. Raises Refused."""
+    """Returns the exit code, or None when runc has to create the container as ever.
+
+    Raises Refused, also for whatever breaks over a container that has to be held; anything else means that it may
+    start without the shim.
+    """
     matched = _matched(call, settings)
     if not matched:
         return None
     hold, limit_s = when_away(matched)
+    try:
+        return _ask(call, settings, hold, limit_s)
+    except Refused:
+        raise
+    except Exception as error:
+        if not hold:
+            raise
+        raise Refused(
+            f"this container is protected by SwarmKeep and must not start unasked, and its runtime failed: {error!r}"
+        ) from error
+
+
+def _ask(call: Call, settings: Settings, hold: bool, limit_s: float) -> int | None:
+    """`create` for a container that a selector means."""
     deadline = time.monotonic() + limit_s
     question = {
         "op": "create",

@@ -45,7 +45,12 @@ class RestoreFailed(Exception):
 
 
 def restore(call: Call, settings: Settings, order: dict[str, Any]) -> float:
-    """Carries out the agent's `{"do": "restore", ...}`; returns the seconds it took. Raises RestoreFailed."""
+    """Carries out the agent's `{"do": "restore", ...}`; returns the seconds it took.
+
+    Raises RestoreFailed, or FileNotFoundError when this node lacks a program: that says nothing about the version.
+    """
+    for name in ("runc", "criu"):
+        settings.program(name)
     image, work = str(order["image"]), str(order["work"])
     begun = time.monotonic()
     os.makedirs(work, mode=0o700, exist_ok=True)
@@ -96,9 +101,10 @@ def undo(call: Call, settings: Settings) -> None:
     forget_work(settings, call.container_id, keep_as="last-failure")
     try:
         environment = _environment(settings)
-        words = [settings.runc, *_global_options(call, log=os.devnull), "delete", "--force", call.container_id]
+        runc = settings.program("runc")
+        words = [runc, *_global_options(call, log=os.devnull), "delete", "--force", call.container_id]
         quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
-        _wait(os.posix_spawn(settings.runc, words, environment, file_actions=quiet), 30.0)
+        _wait(os.posix_spawn(runc, words, environment, file_actions=quiet), 30.0)
     except (OSError, RestoreFailed):
         # runc create refuses with a clear message if something is in its way.
         return
@@ -145,7 +151,7 @@ def _serve_pages(call: Call, settings: Settings, image: str, work: str) -> None:
             os.unlink(os.path.join(work, name))
     reader, writer = os.pipe()
     words = ["sh", "-c", _SERVE_PAGES, "swarmkeep-pages"]
-    words += [settings.criu, image, work, settings.runc, call.root, call.container_id]
+    words += [settings.program("criu"), image, work, settings.program("runc"), call.root, call.container_id]
     output = os.path.join(work, "lazy-pages.out")
     actions: list[Any] = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -168,7 +174,8 @@ def _serve_pages(call: Call, settings: Settings, image: str, work: str) -> None:
 
 def _run_restore(call: Call, settings: Settings, image: str, work: str, lazy: bool) -> None:
     log = os.path.join(work, "runc.log")
-    words = [settings.runc, *_global_options(call, log), "restore", "--detach"]
+    runc = settings.program("runc")
+    words = [runc, *_global_options(call, log), "restore", "--detach"]
     words += ["--image-path", image, "--work-path", work, "--bundle", call.bundle, "--file-locks"]
     for option in ("pid-file", "console-socket"):
         if option in call.options:
@@ -179,7 +186,7 @@ def _run_restore(call: Call, settings: Settings, image: str, work: str, lazy: bo
         words.append("--lazy-pages")
     words.append(call.container_id)
     # Standard input and output are the container's own and go to its process through runc.
-    status = _wait(os.posix_spawn(settings.runc, words, _environment(settings)), RESTORE_LIMIT_S)
+    status = _wait(os.posix_spawn(runc, words, _environment(settings)), RESTORE_LIMIT_S)
     if status != 0:
         raise RestoreFailed(_why(work))
 
@@ -235,7 +242,7 @@ def _tcp_option(tcp: str) -> str:
 def _environment(settings: Settings) -> dict[str, str]:
     """runc and CRIU look for programs in PATH, and the PATH that a runtime gets may be anything."""
     own = os.environ.get("PATH", "")
-    folders = [os.path.dirname(settings.criu), *([own] if own else []), SEARCH_PATH]
+    folders = [os.path.dirname(settings.program("criu")), *([own] if own else []), SEARCH_PATH]
     return {**os.environ, "PATH": ":".join(folders)}
 
 

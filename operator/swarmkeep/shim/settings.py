@@ -25,6 +25,11 @@ class Settings(NamedTuple):
     criu_conf: str = "/etc/criu/runc.conf"
     """The node's own CRIU options for runc: kept when the shim adds its own."""
 
+    def program(self, name: str) -> str:
+        """`runc` or `criu`: looked up only by what needs it. Raises FileNotFoundError."""
+        configured: str = getattr(self, name)
+        return configured or find_program(name)
+
     @property
     def selectors(self) -> str:
         return os.path.join(self.state_dir, "selectors")
@@ -43,7 +48,10 @@ class Settings(NamedTuple):
 
 
 def load_settings(path: str = CONF) -> Settings:
-    """Reads shim.conf. A missing file means the defaults; unknown keys are ignored, so that a newer file works."""
+    """Reads shim.conf; unknown keys are ignored, so that a newer file works.
+
+    A file that is missing or cannot be read means the defaults, as it does for the front script.
+    """
     values = {}
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -51,13 +59,9 @@ def load_settings(path: str = CONF) -> Settings:
                 key, separator, value = line.strip().partition("=")
                 if separator and key in Settings._fields and value:
                     values[key] = value
-    except FileNotFoundError:
+    except OSError:
         pass
-    settings = Settings(**values)
-    return settings._replace(
-        runc=settings.runc or find_program("runc"),
-        criu=settings.criu or find_program("criu"),
-    )
+    return Settings(**values)
 
 
 def find_program(name: str) -> str:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+import swarmkeep
 from swarmkeep.errors import Conflict, CorruptData, HostError, MissingData, Unavailable
 from swarmkeep.store.blob import Absent, BlobStore
 from swarmkeep.store.blob_object import ObjectBlobStore
@@ -23,6 +28,7 @@ from swarmlab.s3_server import sign
 
 from ...s3_server import FaultyProxy, settings
 
+OPERATOR = Path(swarmkeep.__file__).parents[1]
 FAST = RetrySettings(limit_s=20, first_wait_s=0.02, longest_wait_s=0.1)
 
 
@@ -107,6 +113,48 @@ def test_who_dies_in_the_middle_of_a_put_leaves_nothing(s3: str) -> None:
         connection.sendall(f"PUT {path} HTTP/1.1\r\n{head}\r\n".encode() + content)
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert names(place) == ["packs/a"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from swarmkeep.store.blob_limit import LimitedBlobStore
+from swarmkeep.store.blob_object import ObjectBlobStore
+from swarmkeep.store.object_client import ObjectClient, ObjectSettings
+from swarmkeep.store.repository import Repository
+
+endpoint, bucket, prefix, source = sys.argv[1:5]
+client = ObjectClient(ObjectSettings(endpoint, bucket, *sys.argv[5:7], prefix=prefix))
+blobs = LimitedBlobStore(ObjectBlobStore(client), 40 << 20)
+Repository.open(blobs, create=True).put("default/redis.1", 1, Path(source), {})
+"""
+"""Stores a version, slowly."""
+
+
+def test_a_writer_that_is_killed_leaves_garbage_and_nothing_that_looks_done(s3: str, tmp_path: Path) -> None:
+    place = settings(s3, secrets.token_hex(8))
+    source = fill(tmp_path / "source", 120)
+    words = [place.endpoint, place.bucket, place.prefix, str(source), place.access_key, place.secret_key]
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, *words], env=os.environ | {"PYTHONPATH": str(OPERATOR)})
+    try:
+        deadline = time.monotonic() + 30
+        while not names(place, "packs/") and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        writer.kill()
+        writer.wait(10)
+    assert writer.returncode == -signal.SIGKILL
+    assert names(place, "packs/")
+
+    repository = Repository.open(store(place), create=False)
+    assert repository.versions("default/redis.1") == []
+    # Now it might still be alive; hours later it cannot be.
+    assert repository.sweep().blobs == 0
+    assert repository.sweep(now=time.time() + 7 * 3600).blobs >= 2
+    assert names(place) == ["swarmkeep-location"]
+
+    repository.put("default/redis.1", 1, source, {})
+    assert repository.verify("default/redis.1", 1) == ()
 
 
 def test_a_put_whose_source_fails_sends_nothing(proxy: FaultyProxy, place: ObjectSettings) -> None:

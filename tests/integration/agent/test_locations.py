@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import secrets
 import ssl
 import time
 from collections.abc import Iterator
@@ -14,9 +16,10 @@ import pytest
 from swarmkeep.agent.locations import CHECK_LIMIT_S, Locations
 from swarmkeep.errors import Unavailable
 from swarmkeep.pki import authority
+from swarmkeep.store.object_client import ObjectClient
 
 from ...etcd_cluster import free_ports
-from ...s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, FaultyProxy, running_server, silent_port
+from ...s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, FaultyProxy, running_server, settings, silent_port
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +162,33 @@ async def test_a_certificate_of_an_authority_of_ones_own_is_trusted_when_named(
         assert (await locations.check())[0]["reachable"]
     finally:
         proxy.close()
+
+
+@pytest.mark.parametrize("weak", [False, True])
+async def test_an_encrypted_bucket_shows_nothing_and_gives_all_back(
+    proxy: FaultyProxy, keys: Path, tmp_path: Path, weak: bool
+) -> None:
+    proxy.ignores_conditions = proxy.ignores_offsets = weak
+    key = tmp_path / "key"
+    key.write_bytes(base64.b64encode(bytes(range(32))))
+    key.chmod(0o600)
+    (tmp_path / "source").mkdir()
+    # Bytes that do not compress would lie in a pack as they are.
+    secret = secrets.token_bytes(8192)
+    (tmp_path / "source/file").write_bytes(secret)
+    location = bucket(keys, proxy.address)
+    location["spec"]["encryption"] = {"keyFile": str(key)}
+    nodes = [Locations() for _ in range(3)]
+    for node in nodes:
+        node.update({"offsite": location})
+
+    # All nodes meet the new location at once.
+    reports = await asyncio.gather(*(node.check() for node in nodes))
+    assert {(report["reachable"], report["id"]) for [report] in reports} == {(True, reports[0][0]["id"])}
+    await nodes[0].call("offsite", lambda it: it.put("default/redis.1", 1, tmp_path / "source", {}), 30)
+    await nodes[1].call("offsite", lambda it: it.get("default/redis.1", 1, tmp_path / "target"), 30)
+
+    assert (tmp_path / "target/file").read_bytes() == secret
+    client = ObjectClient(settings(proxy.address, keys.parent.name))
+    for info in list(client.list("")):
+        assert secret[:32] not in client.get(info.key, 1 << 20)

@@ -93,7 +93,7 @@ class _Facts:
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     scene = Scene(tmp_path)
 
-    def capture(upper: Path, target: Path) -> int:
+    def capture(upper: Path, target: Path, check: Callable[[], None]) -> int:
         scene.note("layer")
         target.mkdir()
         return 0
@@ -136,7 +136,7 @@ async def test_thaws_only_when_the_layer_is_read_too(scene: Scene, monkeypatch: 
     """A thread cannot be stopped: a dump that failed at once must not let the container change what is still read."""
     read_while: list[bool] = []
 
-    def capture(upper: Path, target: Path) -> int:
+    def capture(upper: Path, target: Path, check: Callable[[], None]) -> int:
         time.sleep(0.1)
         read_while.append(scene.frozen)
         return 0

@@ -197,3 +197,37 @@ def test_does_not_obey_what_it_does_not_know(settings: Settings, agent: Agent, c
     agent.script = lambda _: [{"do": "teleport"}]
     with pytest.raises(Refused, match="teleport"):
         create(call, settings)
+
+
+def test_refuses_a_container_to_be_held_whatever_breaks(
+    settings: Settings, agent: Agent, call: Call, protect: Protect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protect("Hold", 5)
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("swarmkeep.shim.create.ask", broken)
+    with pytest.raises(Refused, match=r"must not start unasked.*a bug"):
+        create(call, settings)
+    protect("Fresh", 5)
+    with pytest.raises(RuntimeError, match="a bug"):
+        create(call, settings)
+
+
+def test_a_missing_criu_is_no_fault_of_the_version(
+    settings: Settings,
+    agent: Agent,
+    call: Call,
+    protect: Protect,
+    calls: Calls,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    protect("Hold", 5)
+    monkeypatch.setattr("swarmkeep.shim.settings.SEARCH_PATH", str(tmp_path / "nowhere"))
+    agent.script = lambda _: [order(tmp_path), None, {"do": "fresh"}]
+    with pytest.raises(Refused, match="no criu in"):
+        create(call, settings._replace(criu=""))
+    assert calls() == []
+    assert not any("outcome" in said for said in agent.heard)

@@ -12,27 +12,62 @@ import pytest
 
 import swarmkeep.shim
 from swarmkeep.shim import entry
+from swarmkeep.shim import settings as module_settings
 from swarmkeep.shim.arguments import parse_call
-from swarmkeep.shim.settings import Settings
+from swarmkeep.shim.settings import Settings, load_settings
 
 MAIN = Path(swarmkeep.shim.__file__).with_name("__main__.py")
 Protect = Callable[..., str]
 
 
-def test_becomes_runc_when_anything_is_wrong_with_itself(tmp_path: Path, settings: Settings) -> None:
-    """Without shim.conf and runc in the usual places the settings alone fail already."""
+def run_alone(tmp_path: Path, settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    """Runs the entry module of an installation of which nothing else is left."""
     module = tmp_path / "site/swarmkeep/shim/__main__.py"
     module.parent.mkdir(parents=True)
     module.write_text(MAIN.read_text())
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", str(module), settings.runc, "create", "--bundle", "/b", "abc"],
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(module), settings.runc, *words],
         capture_output=True,
         text=True,
         timeout=20,
-        check=True,
+        check=False,
     )
+
+
+def test_becomes_runc_when_anything_is_wrong_with_itself(tmp_path: Path, settings: Settings) -> None:
+    done = run_alone(tmp_path, settings, "--root", "/r", "kill", "abc", "15")
     assert "going on with" in done.stderr
-    assert (tmp_path / "calls").read_text() == "runc create --bundle /b abc\n"
+    assert (tmp_path / "calls").read_text() == "runc --root /r kill abc 15\n"
+
+
+@pytest.mark.parametrize("log", [["--log", "LOG"], ["--log=LOG"], []])
+def test_refuses_a_create_when_the_rest_of_it_is_missing(tmp_path: Path, settings: Settings, log: list[str]) -> None:
+    """As the front script does without Python: it hands over only what may be protected."""
+    path = tmp_path / "log.json"
+    words = [word.replace("LOG", str(path)) for word in log]
+    done = run_alone(tmp_path, settings, *words, "create", "--bundle", "/b", "abc")
+    assert done.returncode == 1
+    assert "is damaged" in done.stderr
+    assert not (tmp_path / "calls").exists()
+    assert not log or "is damaged" in json.loads(path.read_text())["msg"]
+
+
+def test_needs_criu_and_runc_only_to_restore(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_settings, "SEARCH_PATH", str(tmp_path / "nowhere"))
+    conf = tmp_path / "shim.conf"
+    conf.write_text(f"state_dir={settings.state_dir}\n")
+    bare = load_settings(str(conf))
+    assert bare.state_dir == settings.state_dir
+    monkeypatch.setattr(entry, "load_settings", lambda: bare)
+    assert entry.handle(["create", "--bundle", "/b", "abc"]) is None
+    with pytest.raises(FileNotFoundError, match="criu=/path/to/criu"):
+        bare.program("criu")
+
+
+def test_settings_that_cannot_be_read_are_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(str(tmp_path)) == Settings()
 
 
 def test_says_why_where_docker_looks(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -38,6 +39,8 @@ GATE = "gate"
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
+LOG = "dump.log"
+OUTPUT = "runc.out"
 ENDED = "Unfreezing tasks into 2"
 """CRIU's last step of a final dump: all is written, and the processes are ended. Source: criu/seize.c, TASK_DEAD."""
 
@@ -62,7 +65,9 @@ class DumpRequest:
     tcp: str
     """`Close`: established connections are no obstacle, they will be closed on restore. `Refuse`: they are."""
     max_freeze_s: float
-    """The dump is given up when it takes longer."""
+    """The dump is given up when the container stands still for longer."""
+    stood_still_s: float = 0.0
+    """How much of that was used up when the dump was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +125,7 @@ class Dumper:
         """
         if not self._gate_holds or "SWARMKEEP_CRIU" not in _environment():
             return None
-        await self._await_pages(request)
+        await self._await_pages(request, time.monotonic() + request.max_freeze_s)
         self._set_criu_options(request)
         path = request.work_dir / GATE
         os.mkfifo(path, 0o600)
@@ -147,6 +152,7 @@ class Dumper:
         the dump is ended as if it took too long.
         """
         started = time.monotonic()
+        ends_at = started + request.max_freeze_s - request.stood_still_s
         if begun is not None and (request.work_dir / LOG).exists():
             # This runc starts CRIU in another way. What was dumped is of an earlier instant than the writable layer.
             log.warning("CRIU did not wait for the container to stand still, dumping again", runc=str(self._runc))
@@ -156,40 +162,41 @@ class Dumper:
             _empty(request.work_dir)
             begun = None
         if begun is None:
-            await self._await_pages(request)
+            await self._await_pages(request, ends_at)
             self._set_criu_options(request)
-            return await self._finish(request, await self._start(request), started)
+            return await self._finish(request, await self._start(request), started, ends_at)
         try:
             os.write(begun.gate, b"go\n")
-            return await self._finish(request, begun.process, started)
+            return await self._finish(request, begun.process, started, ends_at)
         finally:
             os.close(begun.gate)
 
-    async def _finish(self, request: DumpRequest, process: asyncio.subprocess.Process, begun: float) -> DumpResult:
+    async def _finish(
+        self, request: DumpRequest, process: asyncio.subprocess.Process, begun: float, ends_at: float
+    ) -> DumpResult:
         try:
-            async with asyncio.timeout(begun + request.max_freeze_s - time.monotonic()):
+            async with asyncio.timeout(ends_at - time.monotonic()):
                 code = await process.wait()
         except (TimeoutError, asyncio.CancelledError) as error:
-            if await asyncio.shield(self._give_up(process, request)) or self._ended_whole(request):
+            if await asyncio.shield(self._give_up(process, request)) or _ended(request):
                 return DumpResult(self._stats(request), time.monotonic() - begun)
             if isinstance(error, asyncio.CancelledError):
                 raise
             raise DumpFailed(
-                f"the dump took longer than the {request.max_freeze_s:g} s that checkpoint.maxFreeze allows, and was "
-                "given up; the container runs on. Allow more, or make the staging folder faster"
+                f"the container stood still for longer than the {request.max_freeze_s:g} s that checkpoint.maxFreeze "
+                "allows, so the dump was given up; the container runs on. Allow more, or make the staging folder faster"
             ) from error
-        if code != 0 and not self._ended_whole(request):
-            raise DumpFailed(explain(_read(request.work_dir / LOG), _read(request.work_dir / "runc.out")))
+        if code != 0 and not _ended(request):
+            raise DumpFailed(explain(_read(request.work_dir / LOG), _read(request.work_dir / OUTPUT)))
         return DumpResult(self._stats(request), time.monotonic() - begun)
 
-    async def _await_pages(self, request: DumpRequest) -> None:
+    async def _await_pages(self, request: DumpRequest, ends_at: float) -> None:
         """Waits for a lazy restore to end, which goes on while the container stands still. Raises DumpFailed.
 
         CRIU takes a page that is not there yet for an empty one.
         """
-        deadline = time.monotonic() + request.max_freeze_s
         while self._restores is not None and self._restores.still_reading(request.container_id):
-            if time.monotonic() + PAGES_POLL_S > deadline:
+            if time.monotonic() + PAGES_POLL_S > ends_at:
                 raise DumpFailed("it was restored a moment ago and its memory is still being read; later it works")
             await asyncio.sleep(PAGES_POLL_S)
 
@@ -206,7 +213,9 @@ class Dumper:
         if gate is not None:
             environment |= {"SWARMKEEP_GATE": str(gate), "SWARMKEEP_IMAGE": str(request.image_dir)}
         environment["SWARMKEEP_NICE"] = str(NICE)
-        with (request.work_dir / "runc.out").open("wb") as output:
+        with (request.work_dir / OUTPUT).open("wb") as output:
+            # It is runc's as well as ours: held until both are gone, by which `is_dumping` knows.
+            fcntl.flock(output, fcntl.LOCK_EX)
             try:
                 process = await asyncio.create_subprocess_exec(
                     *words,
@@ -247,10 +256,6 @@ class Dumper:
         await _unlock_network(request.pid)
         return False
 
-    def _ended_whole(self, request: DumpRequest) -> bool:
-        """Whether a final dump has ended the processes, which CRIU does only when all is written."""
-        return not request.leave_running and ENDED in _read(request.work_dir / LOG)
-
     def _set_criu_options(self, request: DumpRequest) -> None:
         """Gives CRIU the options that runc has no flags for, if this container reads a file of ours (see the shim)."""
         conf = self._own_criu_conf(request.container_id)
@@ -283,6 +288,27 @@ class Dumper:
             # The dump is whole without them.
             log.warning("CRIU's figures cannot be read", container=request.container_id, error=str(error))
             return DumpStats()
+
+
+def is_dumping(work_dir: Path) -> bool:
+    """Whether a dump that was begun with this work folder still goes on, be it of an agent that is dead."""
+    try:
+        with (work_dir / OUTPUT).open("rb") as output:
+            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def has_ended_processes(work_dir: Path) -> bool:
+    """Whether the dump has ended the processes, which CRIU does only in a final one and only when all is written."""
+    return ENDED in _read(work_dir / LOG)
+
+
+def _ended(request: DumpRequest) -> bool:
+    return not request.leave_running and has_ended_processes(request.work_dir)
 
 
 def _environment() -> dict[str, str]:

@@ -55,6 +55,21 @@ class ContainerFacts:
     raw: Mapping[str, Any]
     """The inspection itself."""
 
+    @property
+    def started_at(self) -> datetime | None:
+        """When its process last came up; None when it never did."""
+        return _moment(self.raw["State"].get("StartedAt"))
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When its process last ended; None while it runs, and when it never did."""
+        return None if self.running else _moment(self.raw["State"].get("FinishedAt"))
+
+    @property
+    def failed_to_start(self) -> bool:
+        """Whether the runtime refused or failed to create it: it will never run."""
+        return not self.running and self.exit_code is None and bool(self.raw["State"].get("ExitCode"))
+
 
 def read_facts(raw: Mapping[str, Any]) -> ContainerFacts:
     """Reads what GET /containers/ID/json answers. Raises Unavailable when it is not what Docker documents."""
@@ -66,7 +81,7 @@ def read_facts(raw: Mapping[str, Any]) -> ContainerFacts:
 
 def _read(raw: Mapping[str, Any]) -> ContainerFacts:
     config, state, host = raw["Config"], raw["State"], raw["HostConfig"]
-    ended = not str(state.get("FinishedAt") or "0001").startswith("0001")
+    ended = _moment(state.get("FinishedAt")) is not None
     timeout = config.get("StopTimeout")
     return ContainerFacts(
         id=raw["Id"],
@@ -94,6 +109,11 @@ def _read(raw: Mapping[str, Any]) -> ContainerFacts:
         created_at=read_docker_time(raw["Created"]),
         raw=raw,
     )
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Docker writes the year 1 for "never"."""
+    return None if not text or text.startswith("0001") else read_docker_time(text)
 
 
 def read_docker_time(text: str) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 
 _FICLONE = 0x40049409
 """Share the other file's blocks. Source: linux/fs.h."""
@@ -12,8 +13,15 @@ _CHUNK = 8 << 20
 _NOT_HERE = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EBADF})
 
 
-def copy_content(source: int, target: int, size: int) -> None:
-    """Makes the empty file `target` equal to the first `size` bytes of `source`. Raises OSError."""
+def no_check() -> None:
+    """For a copy that may take as long as it takes."""
+
+
+def copy_content(source: int, target: int, size: int, check: Callable[[], None] = no_check) -> None:
+    """Makes the empty file `target` equal to the first `size` bytes of `source`. Raises OSError.
+
+    `check` is called between chunks; what it raises ends the copy.
+    """
     if size == 0:
         return
     try:
@@ -29,7 +37,7 @@ def copy_content(source: int, target: int, size: int) -> None:
         start, end = _next_data(source, position, size)
         if start >= size:
             return
-        _copy_range(source, target, start, min(end, size))
+        _copy_range(source, target, start, min(end, size), check)
         position = end
 
 
@@ -46,9 +54,10 @@ def _next_data(source: int, position: int, size: int) -> tuple[int, int]:
         return position, size
 
 
-def _copy_range(source: int, target: int, start: int, end: int) -> None:
+def _copy_range(source: int, target: int, start: int, end: int, check: Callable[[], None]) -> None:
     in_kernel = True
     while start < end:
+        check()
         length = min(end - start, _CHUNK)
         if in_kernel:
             try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from swarmkeep.agent.runtime.file_copy import copy_content
+from swarmkeep.agent.runtime.file_copy import copy_content, no_check
 from swarmkeep.agent.runtime.layer_index import FILES, INDEX, Entry, EntryType, content_name, encode, encode_head
 from swarmkeep.errors import DumpFailed
 
@@ -33,15 +33,16 @@ class LayerUnsupported(DumpFailed):
     reason = "LayerUnsupported"
 
 
-def capture(upper: Path, target: Path) -> int:
+def capture(upper: Path, target: Path, check: Callable[[], None] = no_check) -> int:
     """Captures overlay2's upper folder into the new folder `target`; returns the bytes of content.
 
-    An untouched layer leaves `target` empty. Raises LayerUnsupported, or OSError with nothing that looks whole: the
-    index is put in place last.
+    An untouched layer leaves `target` empty. `check` is called before each entry and each chunk of a file, and raises
+    when it has taken too long. Raises LayerUnsupported, OSError, or what `check` does, with nothing that looks whole:
+    the index is put in place last.
     """
     target.mkdir(parents=True)
     (target / FILES).mkdir()
-    walk = _Walk(target / FILES)
+    walk = _Walk(target / FILES, check)
     temporary = target / f".{INDEX}"
     count = 0
     root = os.open(upper, _OPEN_FOLDER)
@@ -64,9 +65,10 @@ def capture(upper: Path, target: Path) -> int:
 
 
 class _Walk:
-    def __init__(self, files: Path) -> None:
+    def __init__(self, files: Path, check: Callable[[], None]) -> None:
         self.content_bytes = 0
         self._files = files
+        self._check = check
         self._links: dict[tuple[int, int], str] = {}
 
     def folder(self, handle: int, path: str) -> Iterator[Entry]:
@@ -86,6 +88,7 @@ class _Walk:
                 yield from self._below(handle, name, below)
 
     def _below(self, parent: int, name: str, path: str) -> Iterator[Entry]:
+        self._check()
         facts = os.stat(name, dir_fd=parent, follow_symlinks=False)
         kind = stat.S_IFMT(facts.st_mode)
         if kind == stat.S_IFDIR:
@@ -135,7 +138,7 @@ class _Walk:
                     self._files / content_name(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
                 )
                 try:
-                    copy_content(source, target, size)
+                    copy_content(source, target, size, self._check)
                 finally:
                     os.close(target)
         finally:

@@ -1,7 +1,8 @@
-"""What the shim left behind about restores on this node. Read by the scheduler."""
+"""What the shim left behind about restores on this node. Read by the scheduler and the observer."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 LAZY_PID = "lazy-pages.pid"
@@ -26,3 +27,7 @@ class Restores:
     def lost_pages(self, container_id: str) -> bool:
         """Whether the server of pages died too early; the container was killed then, with pages missing."""
         return (self._folder / container_id / LAZY_FAILED).exists()
+
+    def forget(self, container_id: str) -> None:
+        """The container is gone, and what is here has been taken into account."""
+        shutil.rmtree(self._folder / container_id, ignore_errors=True)

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,26 @@ async def test_waits_for_a_lazy_restore_and_not_for_ever(runc: Runc, request_dum
 def test_the_program_that_stands_before_criu_may_be_run(tmp_path: Path) -> None:
     """An installation that lost the permission would kill containers' dumps instead of failing them."""
     assert os.access(module.WRAPPER / "criu", os.X_OK)
+
+
+async def test_what_the_container_stood_still_before_counts(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
+    request = replace(request_dump(limit_s=20), stood_still_s=19.5)
+    begun = time.monotonic()
+    with pytest.raises(DumpFailed, match=r"longer than the 20 s that checkpoint\.maxFreeze allows"):
+        await dumper(runc(CRIU_THAT_WRITES), tmp_path).dump(request)
+    assert time.monotonic() - begun < 0.5 + module.GIVE_UP_S
+
+
+async def test_another_agent_sees_whether_a_dump_still_goes_on(
+    runc: Runc, request_dump: Request, tmp_path: Path
+) -> None:
+    request = request_dump(leave_running=False)
+    assert not module.is_dumping(request.work_dir)
+    body = f"echo '(00.66) {module.ENDED}' > $work/dump.log; while [ ! -e {tmp_path}/go ]; do sleep 0.02; done"
+    running = asyncio.ensure_future(dumper(runc(body), tmp_path).dump(request))
+    await asyncio.sleep(0.5)
+    assert module.has_ended_processes(request.work_dir)
+    assert module.is_dumping(request.work_dir)
+    (tmp_path / "go").touch()
+    await running
+    assert not module.is_dumping(request.work_dir)

@@ -1,0 +1,512 @@
+"""A room with a node in it: the agent's real doors, the real shim, a real store; Docker, the kernel and the API in
+memory. Agents are killed in it, and what is outside of them stays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarmkeep.agent.catalogue import Catalogue
+from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.fencer import Fencer
+from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.observer import Observer
+from swarmkeep.agent.records import Records
+from swarmkeep.agent.runtime.cold_starts import ColdStarts
+from swarmkeep.agent.runtime.containers import ContainerEvent, ContainerFacts
+from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
+from swarmkeep.agent.runtime.dump_stats import DumpStats
+from swarmkeep.agent.runtime.facts import read_facts
+from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.scheduler import Scheduler
+from swarmkeep.agent.selectors_file import SelectorsFile
+from swarmkeep.agent.shim_server import Conversation, Handler, ShimServer
+from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.starts import Starts
+from swarmkeep.agent.story import Story
+from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.unseen_starts import UnseenStarts
+from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.errors import HostError, NotFound
+from swarmkeep.kube.events import EventRecorder
+from swarmkeep.model.checkpoint import Reason
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.policy import parse_policy
+from swarmkeep.plan.protection import SERVICE_ID, SERVICE_NAME, TASK_ID, TASK_NAME
+from swarmkeep.shim import create as shim
+from swarmkeep.shim.arguments import parse_call
+from swarmkeep.shim.settings import Settings
+from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.repository import Repository
+
+from ..objects import policy_object, workload_object
+from .mortal import Api, Connection, Died, Fate, MortalConversation, MortalJournal, MortalLocations
+
+IN_THE_ROOM = [
+    pytest.mark.usefixtures("fast"),
+    # asyncio leaves a connection open that it accepts in the very moment in which the server closes; a death ends it.
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
+REDIS = Ref("default", "redis.1")
+FENCE_AFTER = timedelta(seconds=3)
+NEVER = "0001-01-01T00:00:00Z"
+
+
+class Container:
+    """One container of Docker's and its process."""
+
+    def __init__(self, folder: Path, id: str) -> None:
+        self.folder = folder
+        self.frozen = False
+        self.came_up: list[str] = []
+        """How its process came up: `fresh` or `restored vN`. More than one is a disaster."""
+        for name in ("upper", "rootfs"):
+            (folder / name).mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"root": {"path": str(folder / "rootfs")}}))
+        labels = {SERVICE_ID: "svc1", SERVICE_NAME: "redis", TASK_ID: f"task-{id}", TASK_NAME: f"redis.1.task-{id}"}
+        self.inspection: dict[str, Any] = {
+            "Id": id,
+            "Name": f"/redis.1.{id}",
+            "Created": "2026-01-01T00:00:00Z",
+            "Image": "sha256:1",
+            "Config": {"Labels": labels, "Image": "redis", "Cmd": ["redis-server"]},
+            "State": {"Running": False, "Pid": 0, "ExitCode": 0, "StartedAt": NEVER, "FinishedAt": NEVER},
+            "HostConfig": {},
+            "GraphDriver": {"Data": {"UpperDir": str(folder / "upper")}},
+            "Mounts": [],
+        }
+
+    @property
+    def facts(self) -> ContainerFacts:
+        return read_facts(json.loads(json.dumps(self.inspection)))
+
+    @property
+    def running(self) -> bool:
+        return bool(self.inspection["State"]["Running"])
+
+    def begin(self, how: str) -> None:
+        self.came_up.append(how)
+        self.inspection["State"] |= {"Running": True, "Pid": 4711, "StartedAt": _now()}
+
+    def end(self, exit_code: int) -> None:
+        self.frozen = False
+        self.inspection["State"] |= {"Running": False, "Pid": 0, "ExitCode": exit_code, "FinishedAt": _now()}
+
+
+class Machine:
+    """A node: its Docker, its disks, its clock of the lease. Agents come and go on it."""
+
+    def __init__(self, name: str, folder: Path, api: Api, location: Path, **restore: Any) -> None:
+        self.name = name
+        self.api = api
+        self.state, self.run = folder / name / "state", folder / name / "run"
+        self.docker_root = folder / name / "docker"
+        self.location = location
+        self.containers: dict[str, Container] = {}
+        self.lease_age = timedelta(0)
+        self.changed = asyncio.Event()
+        self._shims = ThreadPoolExecutor()
+        self.policy = policy_object(restore={"pages": "Eager", **restore})
+        for each in (self.state, self.run):
+            each.mkdir(parents=True)
+        self.publish()
+
+    def publish(self) -> None:
+        """What an agent did that was here long ago: it told the shim of the policy."""
+        SelectorsFile(self.state / "shim" / "selectors").publish([parse_policy(self.policy)])
+
+    def container(self, id: str) -> Container:
+        """Docker has created it, and is about to start it."""
+        container = Container(self.docker_root / "bundles" / id, id)
+        folder = self.docker_root / "containers" / id
+        folder.mkdir(parents=True)
+        raw = container.inspection
+        stored = {"ID": id, **{key: raw[key] for key in ("Name", "Created", "Image", "Config", "State")}}
+        (folder / "config.v2.json").write_text(json.dumps(stored))
+        (folder / "hostconfig.json").write_text("{}")
+        self.containers[id] = container
+        return container
+
+    async def start(self, container: Container) -> str:
+        """Docker starts it through the shim; returns what the shim says no with, or nothing."""
+        words = ["--root", "/run/docker/runtime-runc/moby", "create", "--bundle", str(container.folder)]
+        settings = Settings(
+            runc="/nonexistent/runc",
+            criu="/nonexistent/criu",
+            docker_root=str(self.docker_root),
+            state_dir=str(self.state / "shim"),
+            run_dir=str(self.run),
+        )
+        try:
+            call = parse_call([*words, container.facts.id])
+            code = await asyncio.get_running_loop().run_in_executor(self._shims, shim.create, call, settings)
+        except shim.Refused as refusal:
+            container.inspection["State"]["ExitCode"] = 128
+            return str(refusal)
+        if code is None:
+            container.begin("fresh")
+        self.changed.set()
+        return ""
+
+    def restored(self, order: dict[str, Any]) -> None:
+        """What `runc restore` does, called by the shim: the version that it was told is in the image."""
+        image = Path(order["image"])
+        id = Path(order["work"]).name
+        self.containers[id].begin(f"restored {(image / 'pages').read_text()}")
+
+    def life(self, dies_at: int = 0) -> Life:
+        """The agent starts."""
+        return Life(self, Fate(dies_at))
+
+
+class Life:
+    """One process of the agent on a machine."""
+
+    def __init__(self, machine: Machine, fate: Fate) -> None:
+        self.machine = machine
+        self.fate = fate
+        self.client: Any = Connection(machine.api, machine.name, fate)
+        self._main: asyncio.Task[None] | None = None
+
+    def _build(self) -> None:
+        """As agent.daemon does."""
+        machine, fate, client = self.machine, self.fate, self.client
+        docker: Any = Docker(machine)
+        heartbeat: Any = Heartbeat(machine)
+        self.tracked = TrackedContainers(MortalJournal(machine.state / "containers", fate))
+        self.freezes = Freezes(Kernel(machine, fate))
+        for container in machine.containers.values():
+            kept = self.tracked.by_container(container.facts.id)
+            if container.frozen and (kept is None or kept.phase != "Fenced"):
+                container.frozen = False
+        wanted = MortalJournal(machine.state / "desired", Fate())
+        wanted.write("policies", {"objects": [machine.policy]})
+        location = {"metadata": {"name": "main"}, "spec": {"filesystem": {"path": str(machine.location)}}}
+        wanted.write("locations", {"objects": [location]})
+        locations = MortalLocations(fate)
+        self.desired = Desired(client, wanted, locations, SelectorsFile(machine.state / "shim" / "selectors"))
+        self.claims = Claims(client, machine.name)
+        self.records = Records(client, MortalJournal(machine.state / "records", fate))
+        self.story = Story(EventRecorder(client, "swarmkeep-agent", machine.name), self.claims, machine.name)
+        restores = Restores(machine.run / "restore")
+        dumper: Any = Dumper(machine)
+        self.versions = VersionTaker(
+            machine.name,
+            {},
+            machine.state / "staging",
+            docker,
+            self.freezes,
+            dumper,
+            locations,
+            self.tracked,
+            self.records,
+        )
+        self.starts = Starts(
+            machine.name,
+            "boot",
+            machine.run,
+            machine.docker_root,
+            machine.state / "images",
+            docker,
+            self.desired,
+            self.claims,
+            Catalogue(client, locations),
+            locations,
+            self.tracked,
+            heartbeat,
+            FENCE_AFTER,
+            self.story,
+        )
+        self.fencer = Fencer(
+            machine.name,
+            FENCE_AFTER,
+            heartbeat,
+            self.claims,
+            docker,
+            self.freezes,
+            self.desired,
+            self.tracked,
+            self.story,
+        )
+        notes = ColdStarts(machine.state / "shim" / "cold-starts")
+        unseen = UnseenStarts(machine.name, notes, docker, self.desired, self.tracked, self.story)
+        self.observer = Observer(
+            machine.name,
+            "boot",
+            client,
+            machine.state / "images",
+            docker,
+            self.desired,
+            self.claims,
+            self.freezes,
+            self.fencer,
+            unseen,
+            restores,
+            self.tracked,
+        )
+        self.scheduler = Scheduler(self.desired, self.freezes, restores, self.tracked, self.versions)
+
+    async def __aenter__(self) -> Life:
+        self._build()
+        self._server = Server(self.machine.run / "shim.sock", {"create": self._create})
+        self._main = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """SIGKILL."""
+        self.fate.dead.set()
+        assert self._main is not None
+        self._main.cancel()
+        (result,) = await asyncio.gather(self._main, return_exceptions=True)
+        await self._server.hang_up()
+        await asyncio.gather(*self.fate.last_words - {asyncio.current_task()}, return_exceptions=True)
+        for error in _leaves(result):
+            if isinstance(error, Exception):
+                raise error
+
+    async def _run(self) -> None:
+        try:
+            async with self._server.listening(), asyncio.TaskGroup() as group:
+                for part in (self.observer, self.fencer, self.records, self.story):
+                    group.create_task(part.run())
+        finally:
+            self.fate.dead.set()
+
+    async def _create(self, conversation: Conversation) -> str:
+        return await self.starts.converse(MortalConversation(conversation, self.fate))
+
+    async def until(self, what: str, done: Callable[[], Any], limit_s: float = 10.0) -> None:
+        """Waits for something that the living agent has to bring about."""
+        try:
+            async with asyncio.timeout(limit_s):
+                while not done():
+                    assert not self.fate.dead.is_set(), f"the agent died while waiting for {what}"
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"in vain: {what}; {list(self.tracked)}, {self.machine.api.objects}") from None
+
+    async def take_version(self) -> int:
+        """As the scheduler would, if it thinks that it may; returns the version's number."""
+        tracked = self.tracked.get(REDIS)
+        assert tracked is not None
+        assert self.scheduler.can_take(tracked), tracked
+        policy = self.desired.policy(Ref("default", "redis"))
+        assert policy is not None
+        await self.versions.take(tracked, policy, Reason.SCHEDULE)
+        assert tracked.failure is None, tracked.failure
+        return int((tracked.newest or {})["number"])
+
+    def record(self) -> Tracked:
+        tracked = self.tracked.get(REDIS)
+        assert tracked is not None
+        return tracked
+
+
+class Server(ShimServer):
+    """The real one, whose connections end with the life."""
+
+    def __init__(self, path: Path, handlers: dict[str, Handler]) -> None:
+        super().__init__(path, handlers)
+        self._open: set[asyncio.Task[Any]] = set()
+        self._dead = False
+
+    async def hang_up(self) -> None:
+        self._dead = True
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if self._dead:
+            # Accepted in the last moment.
+            writer.close()
+            return
+        self._open.add(task)
+        try:
+            await super()._serve(reader, writer)
+        except (Died, asyncio.CancelledError):
+            writer.close()
+        finally:
+            self._open.discard(task)
+
+
+class Heartbeat:
+    """Stands for agent.heartbeat.Heartbeat."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    @property
+    def age(self) -> timedelta:
+        return self._machine.lease_age
+
+
+class Docker:
+    """Stands for runtime.containers.Containers."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def list_running(self) -> list[ContainerFacts]:
+        return [container.facts for container in self._machine.containers.values() if container.running]
+
+    async def inspect(self, container_id: str) -> ContainerFacts:
+        if container_id not in self._machine.containers:
+            raise NotFound(f"there is no container {container_id}")
+        return self._machine.containers[container_id].facts
+
+    async def cached(self, container_id: str) -> ContainerFacts:
+        return await self.inspect(container_id)
+
+    def forget(self, container_id: str) -> None:
+        pass
+
+    async def kill_now(self, facts: ContainerFacts) -> None:
+        if self._machine.containers[facts.id].running:
+            self._machine.containers[facts.id].end(137)
+
+    async def events(self) -> AsyncGenerator[ContainerEvent, None]:
+        while True:
+            await self._machine.changed.wait()
+            self._machine.changed.clear()
+            yield ContainerEvent("", "start")
+
+
+class Kernel:
+    """Stands for runtime.freezer.Freezer."""
+
+    def __init__(self, machine: Machine, fate: Fate) -> None:
+        self._machine = machine
+        self._fate = fate
+
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        if beforehand is not None:
+            await beforehand()
+        self._fate.step("freeze")
+        if not self._machine.containers[container_id].running:
+            raise HostError("no such process")
+        self._machine.containers[container_id].frozen = True
+        self._fate.step("froze")
+
+    async def thaw(self, container_id: str, pid: int) -> None:
+        self._fate.step("thaw")
+        self._machine.containers[container_id].frozen = False
+        self._fate.step("thawed")
+
+
+class Dumper:
+    """Stands for runtime.dump.Dumper: the image says which version it is."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def begin(self, request: DumpRequest) -> None:
+        """Nothing can be begun early here."""
+        assert not self._machine.containers[request.container_id].frozen
+
+    async def dump(self, request: DumpRequest, begun: None = None) -> DumpResult:
+        assert self._machine.containers[request.container_id].frozen
+        (request.image_dir / "pages").write_text(request.image_dir.parent.name)
+        return DumpResult(DumpStats(), 0.0)
+
+
+ShimIn = Callable[[Machine], None]
+
+
+def room(
+    folder: Path,
+    shim_in: ShimIn,
+    *versions: int,
+    claim: str,
+    fencing: str = "Strict",
+    attempts: int = 3,
+    holdLimit: str = "20s",
+    **status: Any,
+) -> Machine:
+    """Node n2, to which the task of redis.1 comes. The node that has the `claim` is lost unless it is said to live."""
+    api = Api()
+    api.alive = {"n2"}
+    obj = workload_object(claim=claim, **status)
+    obj["status"]["claim"]["epoch"] = 3 if versions else 0
+    api.put(WORKLOAD, obj)
+    location = folder / "location"
+    location.mkdir(parents=True)
+    repository = Repository.open(LocalBlobStore(location), create=True)
+    machine = Machine("n2", folder, api, location, attempts=attempts, holdLimit=holdLimit)
+    machine.policy["spec"]["fencing"] = fencing
+    machine.publish()
+    shim_in(machine)
+    spec_hash = container_spec_hash(Container(folder / "example", "example").facts, 0)
+    for number in versions:
+        source = folder / f"v{number}"
+        for name in ("image", "layer"):
+            (source / name).mkdir(parents=True)
+        (source / "image" / "pages").write_text(f"v{number}")
+        facts = {"takenAt": _now(), "specHash": spec_hash, "serviceID": "svc1"}
+        repository.put(str(REDIS), number, source, facts)
+    return machine
+
+
+class Lives:
+    """An agent that dies at one of its steps and, at once, its successor."""
+
+    def __init__(self, machine: Machine, dies_at: int) -> None:
+        self.died = False
+        self.first = machine.life(dies_at)
+        self._machine = machine
+        self._life = self.first
+        self._successor: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Lives:
+        await self._life.__aenter__()
+        self._successor = asyncio.create_task(self._succeed())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.survivor()
+        await self._life.__aexit__()
+
+    async def survivor(self) -> Life:
+        """The successor, or the first one, which nothing kills from now on."""
+        assert self._successor is not None
+        if self._life.fate.dead.is_set() or self.died:
+            await self._successor
+        else:
+            self._life.fate.spare()
+            self._successor.cancel()
+        return self._life
+
+    async def _succeed(self) -> None:
+        await self._life.fate.dead.wait()
+        self.died = True
+        await self._life.__aexit__()
+        self._life = self._machine.life()
+        await self._life.__aenter__()
+
+
+def claim_of(api: Api) -> tuple[str, int]:
+    claim = api.status(REDIS).get("claim", {})
+    return claim.get("node", ""), claim.get("epoch", 0)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _leaves(error: object) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error] if isinstance(error, BaseException) else []
