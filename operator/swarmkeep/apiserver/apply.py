@@ -168,7 +168,7 @@ def _settle_conflicts(
     live: Object, merged: Object, said: frozenset[Path], owned: Owned, *, force: bool, api_version: str
 ) -> Owned:
     """The others' ownership, less what is taken from them. Equal values are owned together."""
-    changed = [path for path in sorted(said) if _value_differs(live, merged, path)]
+    changed = [path for path in sorted(said | _replaced_scalars(live, said)) if _value_differs(live, merged, path)]
     taken: dict[tuple[str, str], set[Path]] = {}
     for owner, paths in owned.items():
         for path in changed:
@@ -186,6 +186,16 @@ def _settle_conflicts(
         raise ApplyConflict(causes)
     left = {owner: paths - taken.get(owner, set()) for owner, paths in owned.items()}
     return {owner: paths for owner, paths in left.items() if paths}
+
+
+def _replaced_scalars(live: Object, said: frozenset[Path]) -> frozenset[Path]:
+    """Fields with a plain value that what is said makes a map or a list of."""
+    parents = {path[:length] for path in said for length in range(1, len(path))}
+    return frozenset(
+        path
+        for path in parents
+        if (value := value_at(live, path)) is not MISSING and not isinstance(value, dict | list)
+    )
 
 
 def _value_differs(live: Object, merged: Object, path: Path) -> bool:

@@ -160,6 +160,10 @@ class Node:
         """What lies in the staging folder."""
         return sorted(path.name for path in (self.root / "staging").glob("*/*"))
 
+    def has_synced(self) -> bool:
+        """Whether the final version waits on the disk."""
+        return "v7.synced.json" in self.staged()
+
     def has_no_space(self) -> bool:
         return self.disk_full and any((self.root / "staging").glob("*/v*/image/*"))
 
@@ -259,8 +263,10 @@ class Agent:
         )
         self.finals = self.stops.resume(boot_id)
 
-    async def live(self, *, asked_to_stop: bool = False, seconds: float | None = None) -> None:
-        """Runs until the claim is given back and all records are delivered, which must come; or for so long."""
+    async def live(
+        self, *, asked_to_stop: bool = False, seconds: float | None = None, until: Callable[[], bool] | None = None
+    ) -> None:
+        """Runs until the claim is given back and all records are delivered, or `until`, which must come; or so long."""
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self.records.run())]
         tasks += [asyncio.create_task(self.stops.store_final(final)) for final in self.finals]
         try:
@@ -268,7 +274,7 @@ class Agent:
                 async with asyncio.timeout(LIFE_S if seconds is None else seconds):
                     if asked_to_stop:
                         tasks.append(asyncio.create_task(self.stop()))
-                    while not self._done():
+                    while not (until or self._done)():
                         await self.observer._reconcile()
                         await asyncio.sleep(0.002)
         finally:

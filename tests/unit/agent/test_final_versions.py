@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,12 +38,12 @@ async def live(current: dict[str, Node], node: Node, boot_id: str = BOOT, **more
 
 
 async def stop_with_deaths(
-    current: dict[str, Node], node: Node, seconds: float | None = None
+    current: dict[str, Node], node: Node, until: Callable[[], bool] | None = None
 ) -> list[tuple[str, Node]]:
     """Stops the container in a first life; returns what was left at each of its steps."""
     deaths: list[tuple[str, Node]] = []
     node.deaths = deaths
-    await live(current, node, asked_to_stop=True, seconds=seconds)
+    await live(current, node, asked_to_stop=True, until=until)
     node.deaths = None
     return deaths
 
@@ -115,9 +116,8 @@ async def test_a_final_version_waits_for_storage_over_any_number_of_deaths(
 ) -> None:
     node = Node.with_container(tmp_path / "node", disk_full=disk_full)
     node.storage(there=False)
-    deaths = await stop_with_deaths(current, node, seconds=0.5)
+    deaths = await stop_with_deaths(current, node, until=node.has_synced)
     assert node.api.claim()["node"] == "n1"
-    assert "v7.synced.json" in node.staged()
     for number, (step, left) in enumerate(deaths):
         if left.running:
             continue
@@ -131,7 +131,7 @@ async def test_a_final_version_waits_for_storage_over_any_number_of_deaths(
 async def test_a_version_that_reached_the_disk_outlives_a_power_cut(current: dict[str, Node], tmp_path: Path) -> None:
     node = Node.with_container(tmp_path / "node")
     node.storage(there=False)
-    await live(current, node, asked_to_stop=True, seconds=0.3)
+    await live(current, node, asked_to_stop=True, until=node.has_synced)
     node.storage(there=True)
     agent = await live(current, node, "boot-2")
     assert_safe(node, agent, "after the power cut")
@@ -172,7 +172,7 @@ async def test_a_final_version_that_others_have_gone_past_is_given_up_once(
     """The node was away until another took the claim and ran on from version 6: this must not become the newest."""
     node = Node.with_container(tmp_path / "node")
     node.storage(there=False)
-    await live(current, node, asked_to_stop=True, seconds=0.3)
+    await live(current, node, asked_to_stop=True, until=node.has_synced)
     node.storage(there=True)
     node.api.objects["workloads", REF]["status"]["claim"] = {"node": "n2", "epoch": 5}
     agent = await live(current, node)
@@ -191,7 +191,7 @@ async def test_a_final_version_whose_data_somebody_removed_is_given_up_once(
 ) -> None:
     node = Node.with_container(tmp_path / "node")
     node.storage(there=False)
-    await live(current, node, asked_to_stop=True, seconds=0.3)
+    await live(current, node, asked_to_stop=True, until=node.has_synced)
     node.storage(there=True)
     shutil.rmtree(node.root / "staging" / "default_redis.1" / "v7")
     agent = await live(current, node)
@@ -252,7 +252,7 @@ async def test_a_dump_that_goes_on_without_its_agent_is_waited_for(current: dict
 async def test_a_waiting_version_keeps_its_number_to_itself(current: dict[str, Node], tmp_path: Path) -> None:
     node = Node.with_container(tmp_path / "node")
     node.storage(there=False)
-    await live(current, node, asked_to_stop=True, seconds=0.3)
+    await live(current, node, asked_to_stop=True, until=node.has_synced)
     agent = Agent(node)
     tracked = agent.tracked.get(REF)
     assert tracked is not None
@@ -265,7 +265,7 @@ async def test_a_claim_waits_for_the_final_version_even_when_the_record_of_the_c
 ) -> None:
     node = Node.with_container(tmp_path / "node")
     node.storage(there=False)
-    await live(current, node, asked_to_stop=True, seconds=0.3)
+    await live(current, node, asked_to_stop=True, until=node.has_synced)
     shutil.rmtree(node.root / "containers")
     node.storage(there=True)
     assert_safe(node, await live(current, node), "without the journal")
@@ -351,7 +351,7 @@ async def test_no_task_starts_before_the_final_version_of_the_one_before_is_stor
     """Neither the same container started anew, nor another when Docker has removed the old one already."""
     node = Node.with_container(tmp_path / "node")
     node.storage(there=False)
-    agent = await live(current, node, asked_to_stop=True, seconds=0.3)
+    agent = await live(current, node, asked_to_stop=True, until=node.has_synced)
     starts: Any = Starts.__new__(Starts)
     starts._tracked, starts._containers = agent.tracked, SimpleNamespace(cached=removed)
     start: Any = SimpleNamespace(

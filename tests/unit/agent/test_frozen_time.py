@@ -113,12 +113,22 @@ async def test_a_final_dump_gets_what_the_layer_left_of_the_time(stage: Stage, m
 async def test_a_copy_that_is_called_off_ends_before_its_folder_is_removed(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layer, "capture", capture_for(20.0))
+    ended = False
+
+    def capture(*args: Any) -> int:
+        nonlocal ended
+        try:
+            return capture_for(20.0)(*args)
+        finally:
+            ended = True
+
+    monkeypatch.setattr(layer, "capture", capture)
     taking = asyncio.create_task(stage.take(10.0))
     await asyncio.sleep(0.2)
     taking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await taking
+    assert ended
     assert stage.stood_still_s > 0
     assert stage.node.staged() == []
 

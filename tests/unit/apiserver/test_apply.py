@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,8 @@ from swarmkeep.apiserver.resources import Resource
 from swarmkeep.errors import UserError
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+FREE = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 Apply = Any
 
@@ -181,3 +184,16 @@ def test_the_inputs_stay_as_they_are(widgets: Resource, apply: Apply) -> None:
     apply(live, "alice", size=2, ports=[{"name": "b", "port": 1}])
     apply(live, "bob", ports=[{"name": "a"}])
     assert str(live) == before
+
+
+def test_a_plain_value_that_becomes_a_map_is_its_owners_conflict(widgets: Resource) -> None:
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"free": FREE}}}}
+    resource = replace(widgets, schema=schema)
+
+    def call(live: dict[str, Any] | None, manager: str, free: dict[str, Any]) -> dict[str, Any]:
+        applied = {"apiVersion": "example.dev/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"free": free}}
+        return server_side_apply(resource, live, applied, manager, False, NOW)
+
+    obj = call(None, "alice", {"a": "plain"})
+    with pytest.raises(ApplyConflict, match=r"alice.*\.spec\.free\.a"):
+        call(obj, "bob", {"a": {"deeper": "value"}})
