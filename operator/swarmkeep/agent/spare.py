@@ -14,6 +14,8 @@ from pathlib import Path
 
 KEEP_S = 20.0
 """On a disk. The kernel would write it out after 30 s, for nothing."""
+ROOM = 0.1
+"""Where less than this share of the file system is free, nothing is kept: others need the space."""
 NAME = ".spare"
 
 
@@ -28,6 +30,9 @@ class Spare:
         """Takes a folder that nobody needs any more."""
         self.release()
         try:
+            if not _has_room(folder):
+                shutil.rmtree(folder)
+                return
             folder.rename(self._folder)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
@@ -41,6 +46,11 @@ class Spare:
             self._timer.cancel()
             self._timer = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _has_room(path: Path) -> bool:
+    space = os.statvfs(path)
+    return space.f_bavail >= space.f_blocks * ROOM
 
 
 def in_memory(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:

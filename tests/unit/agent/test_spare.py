@@ -51,6 +51,12 @@ async def test_in_memory_it_stays(staging: Path, monkeypatch: pytest.MonkeyPatch
     assert ".spare/image/pages-1.img" in files(staging)
 
 
+async def test_keeps_nothing_where_space_is_short(staging: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROOM", 1.1)
+    Spare(staging).keep(staging / "default_redis.1/v1")
+    assert files(staging) == ["default_redis.1/v2/image/pages-1.img"]
+
+
 async def test_what_cannot_be_kept_is_removed(staging: Path) -> None:
     (staging / ".spare").write_text("in the way")
     Spare(staging).keep(staging / "default_redis.1/v1")
