@@ -10,7 +10,7 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Mode, Service, Task
 from swarmkeep.model.workload import Workload, parse_workload
-from swarmkeep.plan.assignments import Worker
+from swarmkeep.plan.workers import Worker
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 API = "swarmkeep.dev/v1alpha1"

@@ -15,10 +15,12 @@ import structlog
 from swarmkeep.agent.assignments import Assignments
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.importer import Importer
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.node_report import NodeReport
@@ -40,6 +42,7 @@ from swarmkeep.agent.story import Story
 from swarmkeep.agent.sweeper import Sweeper
 from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.agent.unseen_starts import UnseenStarts
+from swarmkeep.agent.verifier import Verifier
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.config import Config
 from swarmkeep.kube.connect import client_from_settings
@@ -95,7 +98,8 @@ async def _run(config: Config) -> int:
     records = Records(client, Journal(settings.state_dir / "records"))
     story = Story(EventRecorder(client, "swarmkeep-agent", node), claims, node)
     heartbeat = Heartbeat(lease_client, node, settings.lease_duration, settings.renew_interval, settings.run_dir)
-    catalogue = Catalogue(client, locations)
+    damage = KnownDamage(client)
+    catalogue = Catalogue(client, locations, damage)
     versions = VersionTaker(
         node,
         features.host,
@@ -106,6 +110,7 @@ async def _run(config: Config) -> int:
         locations,
         tracked,
         records,
+        damage,
     )
     starts = Starts(
         node,
@@ -158,6 +163,9 @@ async def _run(config: Config) -> int:
                     report.run(),
                     Sweeper(locations).run(),
                     Rewrapper(locations).run(),
+                    damage.run(),
+                    Importer(node, client, desired, locations).run(),
+                    Verifier(node, client, locations, settings.scrub_rate, settings.verify_limit).run(),
                 )
             ]
             for staged in finals:

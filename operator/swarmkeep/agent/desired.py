@@ -17,6 +17,7 @@ from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import LOCATION, POLICY
 from swarmkeep.model.policy import Policy, parse_policy
+from swarmkeep.model.wire import Object
 from swarmkeep.plan.protection import Protection, find_protection
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,11 @@ class Desired:
     def protection(self, labels: Mapping[str, str]) -> Protection | None:
         """The protection of a container with these labels."""
         return find_protection(labels, self.policies.values())
+
+    @property
+    def locations(self) -> Mapping[Ref, Object]:
+        """The StorageLocation objects as the API last showed them."""
+        return self._location_mirror.objects
 
     def policy(self, ref: Ref) -> Policy | None:
         """A policy by name."""

@@ -251,14 +251,16 @@ class Starts:
     async def _candidates(self, start: _Start) -> list[Candidate]:
         while True:
             try:
-                return await self._catalogue.candidates(start.policy.location, start.ref)
+                service = start.protection.service_id
+                return await self._catalogue.candidates(start.policy.location, start.ref, service)
             except Unavailable as error:
                 await self._wait(start, str(error), 0.5)
 
     async def _prefetch(self, start: _Start) -> None:
         """Reads the newest version from storage while the claim is still waited for."""
         try:
-            candidates = await self._catalogue.candidates(start.policy.location, start.ref)
+            service = start.protection.service_id
+            candidates = await self._catalogue.candidates(start.policy.location, start.ref, service)
             newest = next((item for item in candidates if item.usable), None)
             if newest is not None:
                 await self._fetch(start, newest.number)

@@ -33,6 +33,8 @@ class Tracked:
     """The highest version number that was given out; 0 when not known yet."""
     number_before: int = 0
     """The highest version number when it came up; those above are its own."""
+    clean_from: int = 0
+    """The last version that was stored without leaning on others, since one of them was damaged; 0 for none."""
     newest: dict[str, Any] | None = None
     """status.newestVersion of the workload."""
     last_try_at: datetime | None = None

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
@@ -40,6 +41,7 @@ from swarmkeep.model.policy import Policy
 from swarmkeep.model.wire import format_time
 from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.protection import SERVICE_ID
+from swarmkeep.plan.verification import must_stand_alone
 from swarmkeep.store.repository import Repository
 
 log = structlog.get_logger(__name__)
@@ -80,6 +82,7 @@ class VersionTaker:
         locations: Locations,
         tracked: TrackedContainers,
         records: Records,
+        damage: KnownDamage,
     ) -> None:
         self._node = node
         self._host = host
@@ -91,6 +94,7 @@ class VersionTaker:
         self._locations = locations
         self._tracked = tracked
         self._records = records
+        self._damage = damage
         self._dumping = asyncio.Lock()
         self._letting_go: asyncio.Task[None] | None = None
 
@@ -197,6 +201,7 @@ class VersionTaker:
                 "reason": str(reason),
                 "epoch": tracked.epoch,
                 "serviceID": facts.labels.get(SERVICE_ID, ""),
+                "checkpoint": checkpoint or checkpoint_name(tracked.ref.name, number),
                 "container": dict(facts.raw),
                 "dump": secrets.token_hex(8),
             },
@@ -209,10 +214,14 @@ class VersionTaker:
         May be repeated after any step: a version that is in storage already counts as written.
         """
         begun = time.monotonic()
+        tracked = self._tracked.get(staged.workload)
+        alone = must_stand_alone(self._damage.of(staged.workload), tracked.clean_from if tracked else 0)
 
         def put(repository: Repository) -> int:
             try:
-                return repository.put(str(staged.workload), staged.number, staged.folder, staged.facts).stored_bytes
+                return repository.put(
+                    str(staged.workload), staged.number, staged.folder, staged.facts, alone=alone
+                ).stored_bytes
             except Conflict:
                 written = repository.manifest(str(staged.workload), staged.number)
                 if written.facts.get("dump") == staged.facts["dump"]:
@@ -236,6 +245,12 @@ class VersionTaker:
             },
         )
         tracked = self._tracked.get(staged.workload)
+        if tracked is not None and alone:
+            log.warning(
+                "stored a version whole: older ones are damaged", workload=str(tracked.ref), version=staged.number
+            )
+            tracked.clean_from = staged.number
+            self._tracked.save(tracked)
         if tracked is not None and tracked.spec_hash == staged.spec_hash:
             tracked.newest = {
                 "number": staged.number,

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from swarmkeep.apiserver.authn import Role, User
-from swarmkeep.model.kinds import CHECKPOINT, EVENT, GROUP, LABEL_NODE, LEASE, NODE, NODE_LEASE_NAMESPACE, WORKLOAD
+from swarmkeep.model.kinds import (
+    CHECKPOINT,
+    EVENT,
+    GROUP,
+    LABEL_NODE,
+    LEASE,
+    LOCATION,
+    NODE,
+    NODE_LEASE_NAMESPACE,
+    WORKLOAD,
+)
 from swarmkeep.model.kinds import NAMESPACE as NAMESPACE_KIND
 from swarmkeep.model.wire import section
 
 READS = frozenset({"get", "list", "watch"})
+_SERVERS_OWN = frozenset({"resourceVersion", "managedFields", "generation"})
 _CHANGES = frozenset({"create", "update", "patch"})
 
 Object = Mapping[str, Any]
@@ -64,12 +75,18 @@ def write_denial(user: User, access: Access, old: Object | None, new: Object | N
     if user.role is not Role.AGENT:
         return None
     if (access.group, access.plural) == (CHECKPOINT.group, CHECKPOINT.plural):
+        if _answers(user, old, new, order="verification", field="verified"):
+            return None
         if old is not None and _checkpoint_node(old) not in ("", user.name):
             return "an agent may write only checkpoints of its own node"
         if new is None and old is not None and not _checkpoint_node(old):
             return "an agent may delete only checkpoints that were given to its node"
         if new is not None and _checkpoint_node(new) != user.name:
             return f"an agent's checkpoint must carry the label {LABEL_NODE} with its own node's name"
+    if (access.group, access.plural) == (LOCATION.group, LOCATION.plural):
+        if _answers(user, old, new, order="import", field="imported"):
+            return None
+        return "an agent may write only what it was told to import, and nothing else of a storagelocation"
     if (access.group, access.plural) == (WORKLOAD.group, WORKLOAD.plural):
         return _claim_denial(user, old, new, expired_lease)
     if (access.group, access.plural) == (EVENT.group, EVENT.plural) and new is not None:
@@ -96,11 +113,29 @@ def _agent_denial(user: User, access: Access) -> str | None:
             return None if access.verb in _CHANGES else "an agent may not delete events"
         case (CHECKPOINT.group, CHECKPOINT.plural):
             return None if access.verb != "deletecollection" else "an agent deletes one checkpoint at a time"
+        case (LOCATION.group, LOCATION.plural):
+            if access.subresource == "status" and access.verb in _CHANGES:
+                return None
+            return "an agent may not write storagelocations"
         case (WORKLOAD.group, WORKLOAD.plural):
             if access.subresource == "status" and access.verb in _CHANGES:
                 return None
             return "an agent may write only the status of workloads"
     return "an agent may not write this kind"
+
+
+def _answers(user: User, old: Object | None, new: Object | None, order: str, field: str) -> bool:
+    """Whether an agent that the operator gave an order to writes its answer, and nothing else."""
+    if old is None or new is None or section(old, "status", order).get("node") != user.name:
+        return False
+    return _without(old, field) == _without(new, field)
+
+
+def _without(obj: Object, field: str) -> tuple[Object, ...]:
+    """What an object says, apart from a field of its status and from what the server itself keeps."""
+    metadata = {key: value for key, value in section(obj, "metadata").items() if key not in _SERVERS_OWN}
+    status = {key: value for key, value in section(obj, "status").items() if key != field}
+    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}, metadata, status
 
 
 def _checkpoint_node(obj: Object) -> str:

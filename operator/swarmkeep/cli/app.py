@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -31,6 +32,8 @@ VERBS = {
     "explain": ("swarmkeep.cli.explain", "Objects"),
     "wait": ("swarmkeep.cli.wait", "Objects"),
     "prune": ("swarmkeep.cli.prune", "Versions"),
+    "verify": ("swarmkeep.cli.verify", "Versions"),
+    "import": ("swarmkeep.cli.import_", "Versions"),
     "version": ("swarmkeep.cli.version", "Administration"),
     "completion": ("swarmkeep.cli.completion", "Administration"),
     "pki": ("swarmkeep.cli.pki", "Administration"),
@@ -59,7 +62,8 @@ def build_app(verbs: Sequence[str]) -> typer.Typer:
         if isinstance(group := getattr(module, "app", None), typer.Typer):
             app.add_typer(group, name=verb, rich_help_panel=panel)
         else:
-            app.command(verb, rich_help_panel=panel, context_settings=_HELP)(getattr(module, verb))
+            function = f"{verb}_" if iskeyword(verb) else verb
+            app.command(verb, rich_help_panel=panel, context_settings=_HELP)(getattr(module, function))
     return app
 
 

@@ -99,8 +99,8 @@ def uses_colour(out: TextIO) -> bool:
 
 _BOLD, _PLAIN, _RED, _GREEN, _YELLOW = "\033[1m", "\033[0m", "\033[31m", "\033[32m", "\033[33m"
 
-GOOD = frozenset({"True", "Running", "Stored", "Restored", "Ready", "Normal", "Active"})
-BAD = frozenset({"False", "Lost", "Failed", "Held", "Fenced", "Crashed", "OutOfMemory"})
+GOOD = frozenset({"True", "Good", "Running", "Stored", "Restored", "Ready", "Normal", "Active"})
+BAD = frozenset({"False", "Damaged", "Lost", "Failed", "Held", "Fenced", "Crashed", "OutOfMemory"})
 PASSING = frozenset(
     {"Unknown", "Pending", "Restoring", "Dumping", "Storing", "Deleting", "Fresh", "Warning", "Terminating"}
 )

@@ -69,7 +69,7 @@ def versions(checkpoints: Iterable[Object], now: datetime, *, limit: int) -> str
         rows.append(
             (
                 str(status.get("version") or "?"),
-                str(status.get("phase") or "Pending"),
+                str(status.get("phase") or "Pending") + (", damaged" if _is_damaged(status) else ""),
                 str(spec.get("reason") or "") + (", pinned" if spec.get("pinned") else ""),
                 str(status.get("node") or ""),
                 age(status.get("takenAt"), now),
@@ -173,9 +173,36 @@ def _checkpoint(obj: Object, now: datetime) -> Facts:
         facts.append(("Frozen", f"for {_seconds(status['frozenSeconds'])}"))
     if sizes:
         facts.append(("Size", ", ".join(f"{_bytes(size)} {name}" for name, size in sizes.items())))
+    facts += _verified(status, now)
     if status.get("message"):
         facts.append(("Message", str(status["message"])))
     return facts
+
+
+def _verified(status: Object, now: datetime) -> Facts:
+    """What is known of a version's bytes: result, files that are hit, what was in the way."""
+    seen, order = status.get("verified") or {}, status.get("verification") or {}
+    if not seen and not order:
+        return [("Verified", "not yet")] if status.get("phase") == "Stored" else []
+    facts: Facts = []
+    if seen.get("result"):
+        depth = "every byte" if seen.get("how") == "Full" else "manifest and packs"
+        where = f" on {seen['node']}" if seen.get("node") else ""
+        text = f"{seen['result']}, {depth} {age(seen.get('at'), now)} ago{where}"
+        problems = [
+            f"{each.get('path') or 'the whole version'}: {each.get('problem')}" for each in seen.get("problems") or ()
+        ]
+        more = int(seen.get("damagedFiles") or 0) - len(problems)
+        facts.append(("Verified", "\n".join([text, *problems, *([f"and {more} more files"] if more > 0 else [])])))
+    if seen.get("trouble"):
+        facts.append(("Not verified", f"{age(seen.get('troubleAt'), now)} ago: {seen['trouble']}"))
+    if order:
+        facts.append(("Being verified", order.get("message") or f"on {order.get('node')}"))
+    return facts
+
+
+def _is_damaged(status: Object) -> bool:
+    return (status.get("verified") or {}).get("result") == "Damaged"
 
 
 def _node(obj: Object, _: datetime) -> Facts:
@@ -204,7 +231,7 @@ _SUMMARIES: Mapping[str, tuple[Callable[[Object, datetime], Facts], frozenset[st
     ),
     "Checkpoint": (
         _checkpoint,
-        frozenset({"phase", "takenAt", "node", "frozenSeconds", "bytes", "message"}),
+        frozenset({"phase", "takenAt", "node", "frozenSeconds", "bytes", "message", "verified", "verification"}),
     ),
     "Node": (_node, frozenset({"addresses", "workloads"})),
 }

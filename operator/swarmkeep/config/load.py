@@ -15,7 +15,7 @@ import yaml
 
 from swarmkeep.config.settings import Address, Config
 from swarmkeep.errors import InvalidObject
-from swarmkeep.model.quantity import parse_duration
+from swarmkeep.model.quantity import parse_duration, parse_quantity
 
 
 def load_config(path: Path) -> Config:
@@ -70,11 +70,15 @@ def _read_value(hint: Any, value: Any, origin: str, where: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise InvalidObject(f"{origin}: {where} must be a list of texts")
         return tuple(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
     if not isinstance(value, str):
         raise InvalidObject(f"{origin}: {where} must be a text, not {type(value).__name__}")
     try:
         if hint is timedelta:
             return parse_duration(value)
+        if hint is int:
+            return parse_quantity(value)
         if hint is Address:
             return _parse_address(value)
     except InvalidObject as error:

@@ -67,6 +67,8 @@ class OperatorSettings:
     """A Docker that is a manager of the Swarm."""
     election_ttl: timedelta = timedelta(seconds=5)
     """How long a leader that went silent still counts; a standby takes over within two of these."""
+    scrub_interval: timedelta = timedelta(hours=24)
+    """How often each version in storage is read back unasked, to see whether it is whole; 0s for never."""
     metrics_listen: Address = Address("127.0.0.1", 9642)
 
 
@@ -90,6 +92,10 @@ class AgentSettings:
     runc: Path = Path("/usr/sbin/runc")
     runc_root: Path = Path("/run/docker/runtime-runc/moby")
     """Where Docker's containers are known to runc."""
+    scrub_rate: int = 16 << 20
+    """Bytes in a second that reading versions back unasked may take from storage, all together on this node."""
+    verify_limit: timedelta = timedelta(hours=1)
+    """The longest that verifying one version may take."""
     metrics_listen: Address = Address("127.0.0.1", 9643)
 
     @property
@@ -128,6 +134,8 @@ class Config:
         second = timedelta(seconds=1)
         if self.agent.lease_duration < 2 * second:
             raise InvalidObject("agent.leaseDuration must be at least 2s: freezing before it runs out needs that long")
+        if self.agent.scrub_rate < 1:
+            raise InvalidObject("agent.scrubRate must be at least 1 byte; operator.scrubInterval: 0s turns it off")
         if self.operator.election_ttl < 2 * second:
             raise InvalidObject("operator.electionTTL must be at least 2s: etcd's leases have no finer grain")
         if not self.api.servers:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from swarmkeep.model.checkpoint import Result
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, POLICY, WORKLOAD, Kind
 from swarmkeep.model.wire import section
@@ -46,6 +47,7 @@ class Cache:
         self._by_service: dict[str, set[Ref]] = {}
         self._by_claim: dict[str, set[Ref]] = {}
         self._active: dict[str, set[Ref]] = {}
+        self._damaged: dict[Ref, set[Ref]] = {}
         self._totals: dict[str, tuple[int, int]] = {}
 
     def all(self, kind: Kind) -> Mapping[Ref, Obj]:
@@ -75,6 +77,10 @@ class Cache:
     def checkpoints_active_on(self, node: str) -> set[Ref]:
         """Addresses of the versions that a node has something to do for."""
         return set(self._active.get(node, ()))
+
+    def damaged(self) -> dict[Ref, int]:
+        """How many versions of each workload were found damaged; workloads without any are not named."""
+        return {workload: len(found) for workload, found in list(self._damaged.items())}
 
     def services(self) -> set[str]:
         """Ids of all services that have workloads."""
@@ -147,6 +153,11 @@ class Cache:
             change(self._by_workload, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
             if status.get("phase") in _ACTIVE:
                 change(self._active, status.get("node", ""), ref)
+            verifier = section(status, "verification").get("node")
+            if verifier:
+                change(self._active, verifier, ref)
+            if section(status, "verified").get("result") == Result.DAMAGED:
+                change(self._damaged, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
             if status.get("phase") == "Stored":
                 location = status.get("location", "")
                 count, size = self._totals.get(location, (0, 0))

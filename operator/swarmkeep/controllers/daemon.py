@@ -122,14 +122,16 @@ class Operator:
 
     def _lead(self, token: int) -> None:
         leader = self.leader = Leader(self._config, self._swarm, token, self._leadership.beat, self._ending)
-        ages = metrics.VersionAges(leader.version_ages)
-        metrics.REGISTRY.register(ages)
+        gauges = (metrics.version_ages(leader.version_ages), metrics.damaged_versions(leader.damaged_versions))
+        for gauge in gauges:
+            metrics.REGISTRY.register(gauge)
         # In the main thread kopf would take the signals for itself, and then wait for our stop flag for ever.
         thread = threading.Thread(target=self._run_kopf, args=(leader,), name="kopf", daemon=True)
         thread.start()
         while thread.is_alive():
             thread.join(0.2)
-        metrics.REGISTRY.unregister(ages)
+        for gauge in gauges:
+            metrics.REGISTRY.unregister(gauge)
         metrics.LEADER.set(0)
         self.leader = None
         if not self._stopping.is_set() and self._code == 0:

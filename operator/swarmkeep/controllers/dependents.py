@@ -6,7 +6,7 @@ of its policy and its location.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from swarmkeep.controllers.cache import Obj
 from swarmkeep.controllers.queue import Key, KeyedQueue
@@ -81,10 +81,11 @@ class Dependents:
                 yield POLICY, policy, SOON_S if new is None else POLICY_S
 
     def _of_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
-        if new is not None and ("deletionTimestamp" in new["metadata"] or _phase(new) not in _SETTLED):
+        if new is not None and _needs_work(new):
             yield CHECKPOINT, ref, 0.0
-        if new is not None and _is_pinned(old) and not _is_pinned(new):
-            # It may go now, though nothing else has happened.
+        was_unpinned = new is not None and _is_pinned(old) and not _is_pinned(new)
+        if new is not None and (was_unpinned or _verified(old) != _verified(new)):
+            # It may go now, or will not be restored any more, though its phase is the same.
             yield WORKLOAD, Ref(ref.namespace, section(new, "spec")["workload"]), SOON_S
         if _phase(old) == _phase(new):
             return
@@ -142,6 +143,20 @@ def _count_start(old: Obj | None, new: Obj) -> None:
 
 def _phase(obj: Obj | None) -> str | None:
     return None if obj is None else section(obj, "status").get("phase", "")
+
+
+def _needs_work(obj: Obj) -> bool:
+    """Whether a version is on its way in or out, or is to be verified."""
+    if "deletionTimestamp" in obj["metadata"] or _phase(obj) not in _SETTLED:
+        return True
+    wish = section(obj, "spec", "verify").get("requestedAt")
+    return bool(section(obj, "status", "verification")) or (
+        wish is not None and wish != section(obj, "status", "verified").get("requestedAt")
+    )
+
+
+def _verified(obj: Obj | None) -> Mapping[str, object]:
+    return section(obj or {}, "status", "verified")
 
 
 def _is_pinned(obj: Obj | None) -> bool:

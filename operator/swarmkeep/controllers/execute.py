@@ -30,6 +30,7 @@ from swarmkeep.plan.actions import (
     PutWorkload,
     StatusPatch,
     Tell,
+    VerifyCheckpoint,
     WorkloadSpec,
 )
 
@@ -79,9 +80,12 @@ class Executor:
                 await self._put_workload(action)
             case AssignCheckpoint():
                 await self._assign(action)
-            case FailCheckpoint():
-                status = {"phase": str(CheckpointPhase.FAILED), "message": action.message}
+            case VerifyCheckpoint():
+                status = {"verification": dict(action.order)}
                 await self._patch(CHECKPOINT, action.ref, {"status": status}, action.resource_version, "status")
+            case FailCheckpoint():
+                failed = {"phase": str(CheckpointPhase.FAILED), "message": action.message}
+                await self._patch(CHECKPOINT, action.ref, {"status": failed}, action.resource_version, "status")
             case DropCheckpoint():
                 await self._drop(action)
             case Tell():

@@ -70,7 +70,7 @@ class Leader:
         self._server = config.api.servers[0]
         """The one that kopf is connected to."""
         self.cache = Cache()
-        self.world = World(self.cache, Leases())
+        self.world = World(self.cache, Leases(), config.operator.scrub_interval)
         self.queue = KeyedQueue()
         self.dependents = Dependents(self.world, self.queue)
         self.cache.on_change = self.dependents.changed
@@ -132,6 +132,10 @@ class Leader:
     def version_ages(self) -> list[tuple[str, str, float]]:
         """For the metrics; may be called from another thread."""
         return newest_version_ages(self.cache, datetime.now(UTC))
+
+    def damaged_versions(self) -> list[tuple[str, str, int]]:
+        """For the metrics; may be called from another thread."""
+        return [(ref.namespace, ref.name, count) for ref, count in self.cache.damaged().items()]
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(self._guard(work, name), name=name))

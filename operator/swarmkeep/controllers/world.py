@@ -6,7 +6,7 @@ Called by the driver, once for each cycle.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from swarmkeep.controllers.cache import Cache, Obj, ref_of
@@ -20,11 +20,13 @@ from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
 from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
-from swarmkeep.plan.assignments import CheckpointView, Worker
+from swarmkeep.plan.assignments import CheckpointView
+from swarmkeep.plan.importing import ImportState
 from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
 from swarmkeep.plan.policy_status import Member, PolicyView
 from swarmkeep.plan.resolve import matches, task_of, winner_of
+from swarmkeep.plan.workers import Worker
 from swarmkeep.plan.workload_status import Place, WorkloadView
 
 
@@ -35,9 +37,11 @@ class NotYet(Unavailable):
 class World:
     """Everything known. `swarm` is None while the Swarm cannot be asked; `swarm_problem` then says why."""
 
-    def __init__(self, cache: Cache, leases: Leases) -> None:
+    def __init__(self, cache: Cache, leases: Leases, scrub_interval: timedelta = timedelta()) -> None:
+        """`scrub_interval`: how often every version is read back unasked; zero for never."""
         self.cache = cache
         self.leases = leases
+        self._scrub_interval = scrub_interval
         self.swarm: Snapshot | None = None
         self.swarm_problem = "the Swarm was not asked yet"
         self._policies: dict[Ref, tuple[str, Policy | str]] = {}
@@ -120,6 +124,7 @@ class World:
             node_lost=self._node_lost(workload),
             checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
             workers=self.workers(),
+            scrub_interval=self._scrub_interval,
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:
@@ -130,8 +135,8 @@ class World:
         return CheckpointView(
             checkpoint=checkpoint,
             # A wish carries the label as well once it was given to a node, even if the phase could not follow.
-            made_by_agent=checkpoint.reason is not Reason.ON_DEMAND
-            and LABEL_NODE in section(obj, "metadata", "labels"),
+            made_by_agent=checkpoint.is_imported
+            or (checkpoint.reason is not Reason.ON_DEMAND and LABEL_NODE in section(obj, "metadata", "labels")),
             workload=parse_workload(workload) if workload is not None else None,
             workers=self.workers(),
             location_known=self.cache.get(LOCATION, Ref("", checkpoint.location)) is not None,
@@ -185,6 +190,10 @@ class World:
             versions=versions,
             stored_bytes=stored_bytes,
             encrypted="encryption" in section(obj, "spec"),
+            importing=ImportState(
+                section(obj, "spec", "import"), section(obj, "status", "import"), section(obj, "status", "imported")
+            ),
+            workers=self.workers(),
         )
 
     def workers(self) -> tuple[Worker, ...]:

@@ -26,7 +26,10 @@ def parse_time(text: str) -> datetime:
         raise InvalidObject(f"{text!r} is no time: write it as 2026-01-31T12:00:00Z") from None
     if moment.tzinfo is None:
         raise InvalidObject(f"{text!r} has no time zone: write it as 2026-01-31T12:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidObject(f"{text!r} is before or after all time that can be told") from None
 
 
 def optional_time(value: Any) -> datetime | None:

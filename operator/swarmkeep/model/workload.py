@@ -108,6 +108,8 @@ class Workload:
     """Versions in a row that could not be taken."""
     failed_restores: Mapping[int, int] = field(default_factory=dict)
     swarm: SwarmView | None = None
+    scrubbed_at: datetime | None = None
+    """When one of its versions was last given out to be verified unasked."""
 
 
 def parse_workload(obj: Object) -> Workload:
@@ -132,6 +134,7 @@ def parse_workload(obj: Object) -> Workload:
         consecutive_failures=section(status, "lastFailure").get("consecutive", 0),
         failed_restores={int(number): count for number, count in section(status, "failedRestores").items()},
         swarm=_swarm(section(status, "swarm")),
+        scrubbed_at=optional_time(status.get("scrubbedAt")),
     )
 
 

@@ -40,6 +40,15 @@ NEWEST_VERSION_TIMESTAMP = Gauge(
     ["namespace", "workload"],
     registry=REGISTRY,
 )
+VERIFICATIONS = Counter(
+    "swarmkeep_verifications_total",
+    "Versions read back, by how (Quick, Full) and result: good, damaged, failed (nothing was found out).",
+    ["how", "result"],
+    registry=REGISTRY,
+)
+VERIFIED_BYTES = Counter(
+    "swarmkeep_verified_bytes_total", "Bytes read from storage to verify versions.", registry=REGISTRY
+)
 LEASE_AGE_SECONDS = Gauge(
     "swarmkeep_lease_age_seconds", "Time since the node's lease was last renewed.", registry=REGISTRY
 )

@@ -57,27 +57,37 @@ SWARM_LOOKS = Counter(
     "swarmkeep_operator_swarm_looks_total", "Looks at the Swarm, by result.", ["result"], registry=REGISTRY
 )
 
-Ages = Callable[[], Iterable[tuple[str, str, float]]]
+Samples = Callable[[], Iterable[tuple[str, str, float]]]
 
 
-class VersionAges(Collector):
-    """The age of each workload's newest version, worked out when somebody asks."""
+class WorkloadGauge(Collector):
+    """A number for each workload, worked out when somebody asks."""
 
-    def __init__(self, ages: Ages) -> None:
-        """`ages` gives namespace, workload and age in seconds; it is called from the listener's thread."""
-        self._ages = ages
+    def __init__(self, name: str, meaning: str, samples: Samples) -> None:
+        """`samples` gives namespace, workload and number; it is called from the listener's thread."""
+        self._name = name
+        self._meaning = meaning
+        self._samples = samples
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One sample for each workload."""
-        family = GaugeMetricFamily(
-            "swarmkeep_workload_version_age_seconds",
-            "Age of the newest version of a workload: the achieved recovery point.",
-            labels=["namespace", "workload"],
-        )
-        for namespace, workload, age_s in self._ages():
-            family.add_metric([namespace, workload], age_s)
+        family = GaugeMetricFamily(self._name, self._meaning, labels=["namespace", "workload"])
+        for namespace, workload, number in self._samples():
+            family.add_metric([namespace, workload], number)
         yield family
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing in advance: registering must not need a leader's knowledge."""
         return iter(())
+
+
+def version_ages(samples: Samples) -> WorkloadGauge:
+    """Age in seconds of the newest version of each workload."""
+    meaning = "Age of the newest version of a workload: the achieved recovery point."
+    return WorkloadGauge("swarmkeep_workload_version_age_seconds", meaning, samples)
+
+
+def damaged_versions(samples: Samples) -> WorkloadGauge:
+    """How many versions of a workload were found damaged."""
+    meaning = "Versions of a workload that were found damaged in storage; workloads without any have no sample."
+    return WorkloadGauge("swarmkeep_damaged_versions", meaning, samples)

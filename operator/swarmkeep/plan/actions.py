@@ -53,6 +53,16 @@ class AssignCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyCheckpoint:
+    """Has a node read all bytes of a version."""
+
+    ref: Ref
+    resource_version: str
+    order: Mapping[str, Any]
+    """`status.verification`."""
+
+
+@dataclass(frozen=True, slots=True)
 class FailCheckpoint:
     """Says that a version will not be taken, and why."""
 
@@ -84,7 +94,7 @@ class Tell:
     """Once a minute is enough: it happens all the time."""
 
 
-Action = PutWorkload | AssignCheckpoint | FailCheckpoint | DropCheckpoint | Tell
+Action = PutWorkload | AssignCheckpoint | VerifyCheckpoint | FailCheckpoint | DropCheckpoint | Tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,11 @@ from swarmkeep.model.checkpoint import DATA_FINALIZER, Checkpoint, CheckpointPha
 from swarmkeep.model.kinds import LABEL_NODE, LABEL_POLICY, LABEL_WORKLOAD
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import AssignCheckpoint, DropCheckpoint, FailCheckpoint, Plan, StatusPatch
+from swarmkeep.plan.verification import plan_verification
+from swarmkeep.plan.workers import LOOK_AGAIN, Worker, choose_worker
 
 PENDING_LIMIT = timedelta(minutes=5)
 """How long a version that a user asked for may wait for its turn on the node."""
-LOOK_AGAIN = timedelta(seconds=15)
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A node as far as work can be given to it."""
-
-    name: str
-    ready: bool
-    locations: frozenset[str]
-    """StorageLocations that it reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +45,9 @@ def plan_checkpoint(view: CheckpointView, now: datetime) -> Plan:
         return _plan_waiting(view, now)
     if item.phase in (CheckpointPhase.DUMPING, CheckpointPhase.STORING):
         return _plan_running(view, now)
+    if item.phase is CheckpointPhase.STORED:
+        return plan_verification(item, view.workload, view.workers, view.location_known, now)
     return Plan("")
-
-
-def choose_worker(location: str, workers: Iterable[Worker], preferred: Iterable[str]) -> str | None:
-    """The node that removes a version's data: the first preferred one that can, else the first by name that can."""
-    able = {worker.name for worker in workers if worker.ready and location in worker.locations}
-    return next((name for name in preferred if name in able), min(able, default=None))
 
 
 def removal(

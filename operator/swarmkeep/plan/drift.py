@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Task
 from swarmkeep.model.workload import Phase, Workload
@@ -61,15 +61,7 @@ def last_of_earlier_service(workload: Workload, checkpoints: Sequence[Checkpoint
 
 def _newest_before(moment: datetime, checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
     """The newest good version that was taken before `moment`."""
-    good = [
-        item
-        for item in checkpoints
-        if item.phase is CheckpointPhase.STORED
-        and not item.deleting
-        and item.version is not None
-        and item.taken_at is not None
-        and item.taken_at < moment
-    ]
+    good = [item for item in checkpoints if item.is_good and item.taken_at is not None and item.taken_at < moment]
     return max(good, key=lambda item: item.version or 0, default=None)
 
 

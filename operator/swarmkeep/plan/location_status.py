@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.plan.actions import Plan, StatusPatch
+from swarmkeep.plan.importing import ImportState, plan_order
+from swarmkeep.plan.workers import LOOK_AGAIN, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class LocationView:
     stored_bytes: int
     encrypted: bool = False
     """Whether the spec says so."""
+    importing: ImportState = field(default_factory=ImportState)
+    workers: tuple[Worker, ...] = ()
 
 
 def where_of(spec: Mapping[str, Any]) -> str:
@@ -58,11 +62,11 @@ def where_of(spec: Mapping[str, Any]) -> str:
     return f"s3://{s3['bucket']}/{s3.get('prefix') or ''}".rstrip("/") + f" at {s3['endpoint']}"
 
 
-def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - every plan is a function of a view and now
-    """The location's identity, its conditions and its totals."""
+def plan_location(view: LocationView, now: datetime) -> Plan:
+    """The location's identity, its conditions and its totals; and who makes objects of what lies in it."""
     found = sorted({report.id for report in view.reports if report.id})
     identity = view.id or (found[0] if len(found) == 1 else "")
-    fields = {
+    fields: dict[str, Any] = {
         "observedGeneration": view.generation,
         "type": view.type,
         "where": view.where,
@@ -71,8 +75,11 @@ def plan_location(view: LocationView, now: datetime) -> Plan:  # noqa: ARG001 - 
     }
     if identity:
         fields["id"] = identity
+    order = plan_order(view.name, view.importing, view.workers)
+    fields["import"] = order
     reason = f"{view.name} is known as {identity}" if identity and not view.id else ""
-    return Plan(reason, status=StatusPatch(fields, (_reachable(view, found), _encrypted(view))))
+    status = StatusPatch(fields, (_reachable(view, found), _encrypted(view)))
+    return Plan(reason, status=status, wake_at=now + LOOK_AGAIN if order is not None else None)
 
 
 def _reachable(view: LocationView, found: list[str]) -> Condition:

@@ -149,6 +149,13 @@ def _degraded(members: Sequence[Member]) -> Condition:
     failing = [f"{member.workload.ref.name}: {member.failure}" for member in members if member.failure]
     if failing:
         return _condition("Degraded", Status.TRUE, "VersionsFail", _names(failing, "; "))
+    damaged = [
+        f"{member.workload.ref.name}: {found.get('message')}"
+        for member in members
+        if (found := find_condition(member.conditions, "Intact") or {}).get("status") == Status.FALSE
+    ]
+    if damaged:
+        return _condition("Degraded", Status.TRUE, "VersionsDamaged", _names(damaged, "; "))
     return _condition("Degraded", Status.FALSE, "AsPromised", "all workloads are as promised")
 
 

@@ -72,14 +72,16 @@ def plan_retention(
     """What becomes of the versions of one workload now.
 
     `needed`: numbers of versions that must stay, with what they are needed for. Whatever is still being made or already
-    being deleted is not touched and counts for no rule. Of failed tries the newest few stay.
+    being deleted is not touched and counts for no rule. A damaged version counts for none either: it goes once enough
+    good ones are newer. Of failed tries the newest few stay.
     """
     versions = sorted(checkpoints, key=lambda item: (item.version or 0, _created(item), item.ref), reverse=True)
-    good = [item for item in versions if is_good(item)]
+    stored = [item for item in versions if item.is_stored]
+    good = [item for item in stored if item.is_good]
     failed = [item for item in versions if item.phase is CheckpointPhase.FAILED and not item.deleting]
     failed.sort(key=lambda item: (_created(item), item.ref), reverse=True)
-    ruled = _kept_by_rules(good, rules)
-    always = _always_kept(good, failed, needed)
+    ruled = _kept_by_rules(good, rules) | _kept_though_damaged(stored, good, rules)
+    always = _always_kept(stored, good, failed, needed)
     verdicts: list[Verdict] = []
     expiries: list[datetime] = []
     for item in versions:
@@ -87,19 +89,14 @@ def plan_retention(
         expires_at = _expiry(item, rules.max_age)
         is_expired = expires_at is not None and now >= expires_at
         fate, why = _judge(item, reasons, [] if is_expired else names)
-        if fate is Fate.REMOVE and is_expired and rules.max_age is not None and is_good(item):
+        if fate is Fate.REMOVE and is_expired and rules.max_age is not None and item.is_stored:
             why = f"older than maxAge {format_duration(rules.max_age)}"
         if fate is Fate.KEEP and not reasons and expires_at is not None:
             expiries.append(expires_at)
         verdicts.append(Verdict(item, fate, why))
     gone = {verdict.checkpoint.ref for verdict in verdicts if verdict.fate is Fate.REMOVE}
-    going = [item for item in (*reversed(good), *reversed(failed)) if item.ref in gone]
+    going = [item for item in (*reversed(stored), *reversed(failed)) if item.ref in gone]
     return Retention(tuple(verdicts), tuple(going), min(expiries, default=None))
-
-
-def is_good(item: Checkpoint) -> bool:
-    """Whether it is a version that can be restored, as far as the API knows."""
-    return item.phase is CheckpointPhase.STORED and not item.deleting and item.version is not None
 
 
 def _judge(item: Checkpoint, always: Sequence[str], rule_names: Sequence[str]) -> tuple[Fate, str]:
@@ -109,19 +106,22 @@ def _judge(item: Checkpoint, always: Sequence[str], rule_names: Sequence[str]) -
         return Fate.KEEP, ", ".join((*always, *rule_names))
     if item.phase is CheckpointPhase.FAILED:
         return Fate.REMOVE, f"only the last {FAILURES_KEPT} failures stay"
-    if not is_good(item):
+    if not item.is_stored:
         return Fate.TAKING, "it is not finished"
-    return Fate.REMOVE, "no rule keeps it"
+    return Fate.REMOVE, "it is damaged, and enough good ones are newer" if item.is_damaged else "no rule keeps it"
 
 
-def _always_kept(good: Sequence[Checkpoint], failed: Sequence[Checkpoint], needed: Mapping[int, str]) -> _Reasons:
-    """What stays at any age, with why. Both lists have the newest first."""
+def _always_kept(
+    stored: Sequence[Checkpoint], good: Sequence[Checkpoint], failed: Sequence[Checkpoint], needed: Mapping[int, str]
+) -> _Reasons:
+    """What stays at any age, with why. All lists have the newest first."""
     kept: _Reasons = {}
-    for item in good[:1]:
+    # Where none is good, the newest is the least bad: some of its files may be all that is left.
+    for item in good[:1] or stored[:1]:
         kept.setdefault(item.ref, []).append("newest")
     for item in failed[:FAILURES_KEPT]:
         kept.setdefault(item.ref, []).append(f"one of the last {FAILURES_KEPT} failures")
-    for item in (*good, *failed):
+    for item in (*stored, *failed):
         if item.pinned:
             kept.setdefault(item.ref, []).append("pinned")
         if item.version is not None and item.version in needed:
@@ -152,6 +152,14 @@ def _kept_by_rules(good: Sequence[Checkpoint], rules: RetentionRules) -> _Reason
                 seen.add(period)
                 kept.setdefault(item.ref, []).append(f"{name} {period}")
     return kept
+
+
+def _kept_though_damaged(stored: Sequence[Checkpoint], good: Sequence[Checkpoint], rules: RetentionRules) -> _Reasons:
+    """Damaged versions that stay until `keepLast` good ones are newer."""
+    count = max(1, rules.keep_last)
+    oldest = good[count - 1].version or 0 if len(good) >= count else 0
+    why = "damaged, but few good ones are newer"
+    return {item.ref: [why] for item in stored if item.is_damaged and (item.version or 0) > oldest}
 
 
 def _expiry(item: Checkpoint, max_age: timedelta | None) -> datetime | None:

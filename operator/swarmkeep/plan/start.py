@@ -81,7 +81,8 @@ def decide_start(
         return _nothing_restorable(rules, len(candidates))
     newest = max(known, key=lambda candidate: candidate.number)
     if newest.service_id != service_id:
-        return Fresh("NewService", f"version {newest.number} is of an earlier service of this name, which was removed")
+        text = f"version {newest.number} is of an earlier service of this name, which was removed"
+        return Fresh("NewService", f"{text}; only one with spec.adopt may be gone on from")
     if newest.spec_hash != spec_hash:
         return Fresh(
             "SpecChanged",
@@ -97,6 +98,7 @@ def decide_start(
         for candidate in candidates
         if candidate.usable
         and candidate.spec_hash == spec_hash
+        and candidate.service_id == service_id
         and failed_restores.get(candidate.number, 0) < rules.attempts
         and (rules.max_age is None or now - candidate.taken_at <= rules.max_age)
     ]

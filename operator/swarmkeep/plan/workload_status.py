@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -17,12 +17,16 @@ from swarmkeep.model.checkpoint import Checkpoint
 from swarmkeep.model.conditions import Condition, Status, find_condition
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Task
+from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, Plan, StatusPatch, Tell
-from swarmkeep.plan.assignments import Worker, removal
+from swarmkeep.plan.assignments import removal
 from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.pruning import plan_pruning
 from swarmkeep.plan.schedule import overdue_after
+from swarmkeep.plan.scrub import must_note_scrub, plan_scrub
+from swarmkeep.plan.verification import intact
+from swarmkeep.plan.workers import Worker
 
 PRUNED_AT_ONCE = 20
 """Versions of one workload that are let go in one cycle, so that no workload keeps the others waiting."""
@@ -63,6 +67,8 @@ class WorkloadView:
     """The node that holds the claim is lost."""
     checkpoints: tuple[Checkpoint, ...]
     workers: tuple[Worker, ...]
+    scrub_interval: timedelta = timedelta()
+    """How often each version is read back unasked; zero for never."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -87,17 +93,27 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         rules = view.policy.retention if view.policy else "nothing"
         text = f"lets go of versions that its policy's retention ({rules}) does not keep"
         actions.append(Tell(False, "Pruned", text, rarely=True))
+    whole = intact(view.checkpoints)
+    if whole.status is Status.FALSE and not _says(view.conditions, whole):
+        actions.append(Tell(True, "VersionDamaged", whole.message))
+    scrub, scrub_due = plan_scrub(view.checkpoints, view.workload, view.workers, view.scrub_interval, now)
+    if scrub is not None and not pruned:
+        said.append(f"{scrub.order['node']} reads {scrub.ref.name} back")
+        actions.append(scrub)
     shown = Condition("Drift", Status.TRUE, drift.reason, drift.message) if drift else _no_drift()
     fields: dict[str, Any] = {"observedGeneration": view.generation}
     if view.place is not Place.UNKNOWN:
         fields["swarm"] = _swarm(view)
     if phase is not None:
         fields["phase"] = str(phase)
+    given = scrub is not None and not pruned
+    if must_note_scrub(view.checkpoints, view.workload, view.scrub_interval, now, given=given):
+        fields["scrubbedAt"] = format_time(now)
     return Plan(
         "; ".join(said),
         tuple(actions),
-        StatusPatch(fields, (protected, shown), guarded=phase is not None),
-        min((at for at in (protected_until, drift_due, prune_due) if at is not None), default=None),
+        StatusPatch(fields, (protected, shown, whole), guarded=phase is not None),
+        min((at for at in (protected_until, drift_due, prune_due, scrub_due) if at is not None), default=None),
     )
 
 
@@ -119,6 +135,11 @@ def _protected(view: WorkloadView, now: datetime) -> tuple[Condition, datetime |
     because = f": {view.failure}" if view.failure else ""
     if newest is None:
         return _unprotected("NoVersion", f"no version was taken yet{because}"), None
+    damaged = {item.version for item in view.checkpoints if item.is_damaged}
+    if newest.number in damaged:
+        good = max((item.version or 0 for item in view.checkpoints if item.is_good), default=0)
+        left = f"version {good} is the newest good one" if good else "there is no good one"
+        return _unprotected("Damaged", f"its newest version, {newest.number}, is damaged in storage: {left}"), None
     if workload.spec_hash and newest.spec_hash and newest.spec_hash != workload.spec_hash:
         text = f"version {newest.number} was taken before the service's specification changed{because}"
         return _unprotected("SpecChanged", text), None
@@ -186,6 +207,11 @@ def _unprotected(reason: str, message: str) -> Condition:
 
 def _no_drift() -> Condition:
     return Condition("Drift", Status.FALSE, "AsPromised", "it is as its policy promises")
+
+
+def _says(conditions: tuple[Mapping[str, Any], ...], wanted: Condition) -> bool:
+    found = find_condition(conditions, wanted.type)
+    return found is not None and (found.get("status"), found.get("message")) == (wanted.status, wanted.message)
 
 
 def _holds(conditions: tuple[Mapping[str, Any], ...], type_: str, reason: str) -> bool:

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from swarmkeep.errors import (
 )
 from swarmkeep.store.base_version import BaseVersion, open_base
 from swarmkeep.store.blob import BlobStore
+from swarmkeep.store.blob_paced import PacedBlobStore
 from swarmkeep.store.deadline import Deadline, never
 from swarmkeep.store.folder_reader import FolderReader
 from swarmkeep.store.folder_writer import FolderWriter
@@ -90,6 +92,12 @@ class Repository:
             )
         check_encryption(self._blobs, found, self.keyring)
 
+    def paced(self, pace: Callable[[int], None]) -> Repository:
+        """The same location; `pace` is called after each read with the number of bytes read, and may wait."""
+        other = copy(self)
+        other._blobs = PacedBlobStore(self._blobs, pace)
+        return other
+
     def put(
         self,
         workload: str,
@@ -98,6 +106,7 @@ class Repository:
         facts: Mapping[str, Any],
         parent: int | None = None,
         *,
+        alone: bool = False,
         taken_at: datetime | None = None,
         limit_s: float = DEFAULT_LIMIT_S,
         should_stop: Callable[[], bool] = never,
@@ -105,7 +114,8 @@ class Repository:
         """Stores the folder `source` as that version, with `facts`, a JSON object that is opaque here.
 
         Pages that the version `parent` has (by default the newest before this one) are not stored again; the new
-        version needs it no more than any other. When it returns the version is safe. When it raises, there is no such
+        version needs it no more than any other. `alone` stores every page: what is in storage is not to be relied on.
+        When it returns the version is safe. When it raises, there is no such
         version, except after Unavailable: then storage has stopped answering and the version may exist, but only whole.
         Raises Conflict (that version exists), NotFound (no `source`), StorageFull, HostError, InvalidObject,
         Unavailable, Stopped.
@@ -118,6 +128,8 @@ class Repository:
         if version in existing:
             raise Conflict(f"{key} exists already")
         base = parent if parent is not None else max((number for number in existing if number < version), default=None)
+        if alone:
+            base = None
         attempt = secrets.token_hex(8)
         try:
             leave_mark(self._blobs, key, attempt, base)

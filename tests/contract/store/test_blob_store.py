@@ -20,6 +20,7 @@ from swarmkeep.store.blob_limit import LimitedBlobStore
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.blob_object import ObjectBlobStore
+from swarmkeep.store.blob_paced import PacedBlobStore
 from swarmkeep.store.blob_retry import RetryingBlobStore
 from swarmkeep.store.object_client import ObjectClient
 
@@ -33,7 +34,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "memory":
         return MemoryBlobStore()
     if request.param == "wrapped":
-        return RetryingBlobStore(LimitedBlobStore(MemoryBlobStore(), 1 << 30))
+        return RetryingBlobStore(PacedBlobStore(LimitedBlobStore(MemoryBlobStore(), 1 << 30), lambda count: None))
     if request.param == "s3":
         return ObjectBlobStore(ObjectClient(settings(request.getfixturevalue("s3"), secrets.token_hex(8))))
     if request.param == "s3-weak":

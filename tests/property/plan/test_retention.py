@@ -11,13 +11,14 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result, Verified
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import RetentionRules
-from swarmkeep.plan.retention import FAILURES_KEPT, Fate, Retention, is_good, plan_retention
+from swarmkeep.plan.retention import FAILURES_KEPT, Fate, Retention, plan_retention
 
 from ...unit.objects import NOW, checkpoint
 
+DAMAGED = Verified(1, NOW, How.FULL, Result.DAMAGED, NOW, "", "", None)
 AGES = st.one_of(st.integers(0, 4 * 3600), st.integers(0, 60 * 86_400))
 
 rules = st.builds(
@@ -51,9 +52,17 @@ def in_order(ages: list[tuple[int, bool]]) -> list[Checkpoint]:
 
 
 def mixed(rows: list[tuple[int | None, CheckpointPhase, bool, bool, int]]) -> list[Checkpoint]:
-    """Anything that the API may hold: repeated numbers, failures, versions that come and go, clocks that disagree."""
+    """Anything that the API may hold: repeated numbers, failures, damage, versions that come and go, odd clocks."""
     return [
-        checkpoint(number, phase, name=f"c{index}", pinned=pinned, deleting=deleting, age_s=age)
+        checkpoint(
+            number,
+            phase,
+            name=f"c{index}",
+            pinned=pinned,
+            deleting=deleting,
+            age_s=age,
+            verified=DAMAGED if age % 3 == 0 else None,
+        )
         for index, (number, phase, pinned, deleting, age) in enumerate(rows)
     ]
 
@@ -74,12 +83,12 @@ any_scene = scenes(pairs.map(stored) | pairs.map(in_order) | rows.map(mixed))
 @given(any_scene)
 def test_nothing_goes_that_must_stay(scene: Scene) -> None:
     plan = scene.plan()
-    good = [item for item in scene.versions if is_good(item)]
+    good = [item for item in scene.versions if item.is_good]
     left = [item for item in good if item not in plan.going]
     if good:
         assert max(item.version or 0 for item in left) == max(item.version or 0 for item in good)
     assert not any(item.pinned or item.version in scene.needed for item in plan.going)
-    assert all(is_good(item) or item.phase is CheckpointPhase.FAILED for item in plan.going)
+    assert all(item.is_stored or item.phase is CheckpointPhase.FAILED for item in plan.going)
     assert not any(item.deleting for item in plan.going)
     failures = [item for item in scene.versions if item.phase is CheckpointPhase.FAILED and not item.deleting]
     assert len([item for item in failures if item not in plan.going]) >= min(FAILURES_KEPT, len(failures))

@@ -21,6 +21,7 @@ import pytest
 
 from swarmkeep.agent import journal, staged, stops
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
@@ -243,7 +244,16 @@ class Agent:
         claims, freezes = Claims(client, "n1"), Freezes(docker)
         self.records = Records(client, Journal(node.root / "records"))
         self.versions = VersionTaker(
-            "n1", {}, node.root / "staging", docker, freezes, docker, locations, self.tracked, self.records
+            "n1",
+            {},
+            node.root / "staging",
+            docker,
+            freezes,
+            docker,
+            locations,
+            self.tracked,
+            self.records,
+            KnownDamage(client),
         )
         self.stops = Stops(docker, desired, claims, freezes, self.versions, self.tracked, story)
         unseen = UnseenStarts("n1", ColdStarts(node.root / "cold-starts"), docker, desired, self.tracked, story)

@@ -15,6 +15,7 @@ import pytest
 
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
@@ -199,6 +200,7 @@ class Life:
         self.story = Story(EventRecorder(client, "swarmkeep-agent", machine.name), self.claims, machine.name)
         restores = Restores(machine.run / "restore")
         dumper: Any = Dumper(machine)
+        damage = KnownDamage(client)
         self.versions = VersionTaker(
             machine.name,
             {},
@@ -209,6 +211,7 @@ class Life:
             locations,
             self.tracked,
             self.records,
+            damage,
         )
         self.starts = Starts(
             machine.name,
@@ -219,7 +222,7 @@ class Life:
             docker,
             self.desired,
             self.claims,
-            Catalogue(client, locations),
+            Catalogue(client, locations, damage),
             locations,
             self.tracked,
             heartbeat,

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from swarmkeep.agent.catalogue import Catalogue
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.rewrapper import INTERVAL_S, Rewrapper
 from swarmkeep.errors import KeyFileUnusable, NotAsEncrypted, WrongKey
@@ -224,7 +225,8 @@ class Silent:
 
 async def test_a_newest_version_without_its_key_is_waited_for_and_an_older_one_is_passed_over(node: Node) -> None:
     """To restore an older one, or to start fresh, because a key file is late would throw away what happened since."""
-    catalogue = Catalogue(cast("Client", Silent()), node.locations)
+    client = cast("Client", Silent())
+    catalogue = Catalogue(client, node.locations, KnownDamage(client))
     other = Node(node.root)
     node.specify("one")
     await node.put(1)
@@ -232,9 +234,9 @@ async def test_a_newest_version_without_its_key_is_waited_for_and_an_older_one_i
     await other.put(2)
 
     with pytest.raises(WrongKey):
-        await catalogue.candidates("main", W)
+        await catalogue.candidates("main", W, "svc")
     await node.put(3)
-    assert [(item.number, item.usable) for item in await catalogue.candidates("main", W)] == [
+    assert [(item.number, item.usable) for item in await catalogue.candidates("main", W, "svc")] == [
         (3, True),
         (2, False),
         (1, True),

@@ -99,7 +99,10 @@ def test_what_the_operator_may_write(access: Access, allowed: bool) -> None:
         (Access("create", OURS, "workloads", "default"), False),
         (Access("delete", OURS, "workloads", "default", "w"), False),
         (Access("patch", OURS, "checkpointpolicies", "default", "p"), False),
-        (Access("patch", OURS, "storagelocations", "", "s", "status"), False),
+        (Access("patch", OURS, "storagelocations", "", "s", "status"), True),
+        (Access("patch", OURS, "storagelocations", "", "s"), False),
+        (Access("create", OURS, "storagelocations", ""), False),
+        (Access("delete", OURS, "storagelocations", "", "s"), False),
         (Access("patch", "other.dev", "nodes", "", "n1"), False),
     ],
 )
@@ -133,6 +136,57 @@ def checkpoint(label: str = "", node: str = "") -> dict[str, Any]:
 )
 def test_which_checkpoints_an_agent_may_write(old: Any, new: Any, allowed: bool) -> None:
     access = Access("patch", OURS, "checkpoints", "default", "c")
+    assert (write_denial(AGENT, access, old, new, "") is None) is allowed
+    assert write_denial(OPERATOR, access, old, new, "") is None
+
+
+def ordered(verifier: str, verified: Any = None, **status: Any) -> dict[str, Any]:
+    """A version of n2 that a node has to verify."""
+    found = {"node": "n2", "phase": "Stored", "verification": {"node": verifier, "number": 1}, **status}
+    if verified is not None:
+        found["verified"] = verified
+    return {"metadata": {"labels": {"swarmkeep.dev/node": "n2"}}, "status": found}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        (ordered("n1"), ordered("n1", {"number": 1}), True),
+        (ordered("n1", {"number": 0}), ordered("n1", {"number": 1}), True),
+        (ordered("n3"), ordered("n3", {"number": 1}), False),
+        (ordered(""), ordered("", {"number": 1}), False),
+        (ordered("n1"), ordered("n1", {"number": 1}, phase="Deleting"), False),
+        (ordered("n1"), ordered("n1", {"number": 1}, node="n1"), False),
+        (ordered("n1"), {**ordered("n1"), "spec": {"pinned": False}}, False),
+        (ordered("n1"), None, False),
+        (None, ordered("n1", {"number": 1}), False),
+    ],
+)
+def test_an_agent_answers_what_it_was_told_to_verify_and_writes_nothing_else(old: Any, new: Any, allowed: bool) -> None:
+    access = Access("patch", OURS, "checkpoints", "default", "c", "status")
+    assert (write_denial(AGENT, access, old, new, "") is None) is allowed
+
+
+def location(importer: str, imported: Any = None, **status: Any) -> dict[str, Any]:
+    found = {"import": {"node": importer, "number": 1}, **status}
+    if imported is not None:
+        found["imported"] = imported
+    return {"metadata": {"name": "main"}, "status": found}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "allowed"),
+    [
+        (location("n1"), location("n1", {"number": 1}), True),
+        (location("n2"), location("n2", {"number": 1}), False),
+        (location("n1"), location("n1", {"number": 1}, id="other"), False),
+        (location("n1"), location("n2"), False),
+        ({"metadata": {}}, {"metadata": {}, "status": {"versions": 3}}, False),
+        ({"metadata": {}}, None, False),
+    ],
+)
+def test_an_agent_answers_what_it_was_told_to_import_and_writes_nothing_else(old: Any, new: Any, allowed: bool) -> None:
+    access = Access("patch", OURS, "storagelocations", "", "main", "status")
     assert (write_denial(AGENT, access, old, new, "") is None) is allowed
     assert write_denial(OPERATOR, access, old, new, "") is None
 

@@ -15,7 +15,7 @@ SOURCES = str(Path(__file__).parents[3] / "operator")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCES, "TERM": "dumb", "COLUMNS": "100"}
 COMMAND = [sys.executable, "-m", "swarmkeep"]
 VERBS = (
-    *("apply", "get", "describe", "watch", "delete", "diff", "explain", "wait", "prune"),
+    *("apply", "get", "describe", "watch", "delete", "diff", "explain", "wait", "prune", "verify", "import"),
     *("version", "completion", "manager"),
 )
 

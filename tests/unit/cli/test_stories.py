@@ -149,6 +149,24 @@ def test_events_are_told_oldest_first_with_their_counts() -> None:
             "3, 2 protected, 1 restorable",
         ),
         ("CheckpointPolicy", {"oldestVersionAt": "2026-01-31T11:59:50Z"}, "a lost node would cost at most 10s"),
+        ("Checkpoint", {"phase": "Stored"}, "Verified:     not yet"),
+        (
+            "Checkpoint",
+            {
+                "verified": {
+                    "result": "Damaged",
+                    "how": "Full",
+                    "at": "2026-01-31T11:59:50Z",
+                    "node": "n2",
+                    "damagedFiles": 3,
+                    "problems": [{"path": "image/pages-1.img", "problem": "frame 0 was changed"}],
+                }
+            },
+            "Damaged, every byte 10s ago on n2\n"
+            "              image/pages-1.img: frame 0 was changed\n"
+            "              and 2 more files",
+        ),
+        ("Checkpoint", {"verification": {"node": "n1"}}, "on n1"),
         ("Checkpoint", {"bytes": {"memory": 1 << 20}, "phase": "Stored"}, "1.00 MiB memory"),
         (
             "Node",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from swarmkeep.controllers.cache import KINDS, Cache
@@ -40,7 +40,7 @@ class Life:
         self.api = api
         self.recorder = Recorder()
         self.cache = Cache()
-        self.world = World(self.cache, Leases())
+        self.world = World(self.cache, Leases(), timedelta(days=1))
         self.queue = KeyedQueue()
         self.cache.on_change = Dependents(self.world, self.queue).changed
         client = cast(Client, api)

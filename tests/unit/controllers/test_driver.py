@@ -34,6 +34,8 @@ def scene(
     deleted: int = 0,
     wish: bool = False,
     claim: str = "n1",
+    verify: str = "",
+    age_s: float = 9,
 ) -> tuple[FakeApi, SimulatedSwarm]:
     """A Swarm and an API in the middle of their lives."""
     swarm = SimulatedSwarm("n1", "n2")
@@ -59,10 +61,15 @@ def scene(
         }
         if number <= deleted:
             metadata["deletionTimestamp"] = stamp(1)
-        taken_at = stamp(9 + 1800 * (versions - number))
-        status = {"phase": "Stored", "version": number, "node": "n2", "location": "main", "takenAt": taken_at}
-        spec = {"workload": "redis.1", "pinned": number == pinned}
-        api.put(CHECKPOINT, {"metadata": metadata, "spec": spec, "status": status})
+        found: dict[str, Any] = {"phase": "Stored", "version": number, "node": "n2", "location": "main"}
+        found["takenAt"] = stamp(age_s + 1800 * (versions - number))
+        spec: dict[str, Any] = {"workload": "redis.1", "pinned": number == pinned}
+        if verify:
+            spec["verify"] = {"requestedAt": stamp(5), "how": "Full"}
+        if verify in ("Good", "Damaged"):
+            found["verification"] = {"number": 1, "node": "n2", "requestedAt": stamp(5)}
+            found["verified"] = {"number": 1, "result": verify, "at": stamp(1), "requestedAt": stamp(5)}
+        api.put(CHECKPOINT, {"metadata": metadata, "spec": spec, "status": found})
     if wish:
         metadata = {"name": "now", "namespace": "default", "creationTimestamp": stamp(1)}
         api.put(CHECKPOINT, {"metadata": metadata, "spec": {"workload": "redis.1"}})
@@ -102,6 +109,33 @@ async def test_a_removed_version_carries_the_name_of_the_node_that_removes_it() 
     await live(api, swarm)
     obj = api.objects["checkpoints", Ref("default", "redis.1-v1")]
     assert obj["metadata"]["labels"]["swarmkeep.dev/node"] == obj["status"]["node"] == "n1"
+
+
+async def test_a_wish_to_verify_becomes_an_order_and_its_answer_ends_it() -> None:
+    api, swarm = scene(versions=2, verify="wished")
+    await live(api, swarm)
+    assert status(api, CHECKPOINT, "redis.1-v2")["verification"]["node"] == "n1"
+    api, swarm = scene(versions=2, verify="Damaged")
+    life = await live(api, swarm)
+    assert "verification" not in status(api, CHECKPOINT, "redis.1-v2")
+    assert sorted(life.recorder.reasons) == ["Damaged", "Damaged", "VersionDamaged"]
+    assert life.cache.damaged() == {Ref("default", "redis.1"): 2}
+
+
+async def test_one_old_version_is_given_out_to_be_read_back() -> None:
+    api, swarm = scene(versions=2, age_s=90_000)
+    await live(api, swarm)
+    ordered = [number for number in (1, 2) if "verification" in status(api, CHECKPOINT, f"redis.1-v{number}")]
+    assert ordered == [1]
+    assert status(api, WORKLOAD, "redis.1")["scrubbedAt"] == stamp()
+
+
+async def test_a_wish_to_import_is_given_to_a_node() -> None:
+    api, swarm = scene()
+    location = api.objects["storagelocations", Ref("", "main")]
+    api.put(LOCATION, {**location, "spec": {**location["spec"], "import": {"requestedAt": stamp(5), "adopt": True}}})
+    await live(api, swarm)
+    assert status(api, LOCATION, "main", "")["import"]["node"] == "n1"
 
 
 async def test_a_version_that_is_no_longer_pinned_goes_without_waiting_for_the_next() -> None:
@@ -190,6 +224,8 @@ scenes = st.fixed_dictionaries(
         "deleted": st.integers(0, 2),
         "wish": st.booleans(),
         "claim": st.sampled_from(["", "n1", "n2"]),
+        "verify": st.sampled_from(["", "wished", "Good", "Damaged"]),
+        "age_s": st.sampled_from([9.0, 90_000.0]),
     }
 )
 

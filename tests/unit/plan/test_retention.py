@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result, Verified
 from swarmkeep.model.policy import RetentionRules
 from swarmkeep.plan.retention import FAILURES_KEPT, Fate, Retention, plan_retention
 
@@ -64,6 +64,25 @@ def test_what_is_on_its_way_is_not_touched() -> None:
     plan = plan_retention(versions, last(1), NOW)
     assert plan.going == ()
     assert [verdict.fate for verdict in plan.verdicts] == [Fate.KEEP, Fate.TAKING, Fate.REMOVING, Fate.REMOVING]
+
+
+TOO_OLD = RetentionRules(max_age=timedelta(seconds=1))
+DAMAGED = Verified(1, NOW, How.FULL, Result.DAMAGED, NOW, "", "", None)
+
+
+def test_a_damaged_version_counts_for_no_rule_and_goes_when_enough_good_ones_are_newer() -> None:
+    versions = [checkpoint(1), checkpoint(2), checkpoint(3, verified=DAMAGED), checkpoint(4, verified=DAMAGED)]
+    plan = plan_retention(versions, last(1), NOW)
+    assert numbers(plan.going) == [1]
+    assert why(plan)[4] == "keep: damaged, but few good ones are newer"
+    assert plan_retention(versions, last(2), NOW).going == ()
+    later = plan_retention([*versions, checkpoint(5)], last(1), NOW)
+    assert numbers(later.going) == [1, 2, 3, 4]
+    assert why(later)[4] == "remove: it is damaged, and enough good ones are newer"
+    expired = plan_retention([checkpoint(3, verified=DAMAGED), checkpoint(4, verified=DAMAGED)], TOO_OLD, NOW)
+    assert numbers(expired.going) == [3], "where none is good the newest stays at any age"
+    pinned = checkpoint(3, verified=DAMAGED, pinned=True)
+    assert numbers(plan_retention([pinned, checkpoint(5)], last(1), NOW).going) == []
 
 
 def test_of_failures_the_newest_few_stay_at_any_age() -> None:

@@ -55,6 +55,13 @@ def test_a_new_service_of_the_same_name_starts_fresh() -> None:
     assert decision.reason == "NewService"
 
 
+def test_no_version_of_an_earlier_service_steps_in_for_one_that_cannot_be_used() -> None:
+    earlier = Candidate(1, NOW, "a", "earlier")
+    decision = decide_start(RestoreRules(), End.CRASHED, "a", "service", [version(2, usable=False), earlier], {}, NOW)
+    assert isinstance(decision, Fresh)
+    assert decision.reason == "NoRestorableVersion"
+
+
 def test_a_damaged_newest_version_gives_way_to_the_one_before_and_is_no_change_of_anything() -> None:
     damaged = Candidate(2, NOW, "", "", usable=False)
     decision = decide_start(RestoreRules(), End.NODE_LOSS, "a", "service", [version(1), damaged], {}, NOW)

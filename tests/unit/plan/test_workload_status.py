@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result, Verified
 from swarmkeep.model.conditions import Condition, merge_conditions
-from swarmkeep.plan.actions import AssignCheckpoint, Plan, Tell
+from swarmkeep.plan.actions import AssignCheckpoint, Plan, Tell, VerifyCheckpoint
 from swarmkeep.plan.schedule import overdue_after
 from swarmkeep.plan.workload_status import Place, WorkloadView, plan_workload
 
@@ -69,6 +69,39 @@ def told(plan: Plan) -> list[str]:
 def test_protected(status: dict[str, Any], fields: dict[str, Any], reason: str) -> None:
     found = condition(plan_workload(view(status, **fields), NOW), "Protected")
     assert (found.status, found.reason) == ("True" if reason == "Protected" else "False", reason)
+
+
+def damaged(number: int, **fields: Any) -> Checkpoint:
+    return checkpoint(number, verified=Verified(1, NOW, How.FULL, Result.DAMAGED, NOW, "", "", None), **fields)
+
+
+def test_a_damaged_newest_version_protects_nothing() -> None:
+    plan = plan_workload(view(checkpoints=(checkpoint(4), damaged(5))), NOW)
+    found = condition(plan, "Protected")
+    assert (found.status, found.reason) == ("False", "Damaged")
+    assert "version 4 is the newest good one" in found.message
+    assert told(plan) == ["VersionDamaged"]
+    shown = condition(plan, "Intact")
+    assert (shown.status, shown.reason) == ("False", "Damaged")
+
+
+def test_damage_is_told_once_for_each_set_of_damaged_versions() -> None:
+    first = plan_workload(view(checkpoints=(checkpoint(4), damaged(3))), NOW)
+    before = tuple(merge_conditions([], [condition(first, "Intact")], NOW, 1))
+    assert told(plan_workload(view(checkpoints=(checkpoint(4), damaged(3)), conditions=before), NOW)) == []
+    more = plan_workload(view(checkpoints=(checkpoint(4), damaged(3), damaged(2)), conditions=before), NOW)
+    assert told(more) == ["VersionDamaged"]
+
+
+def test_a_version_is_read_back_when_it_is_due_and_the_workload_remembers_when() -> None:
+    due = view(checkpoints=(checkpoint(4, age_s=90_000),), scrub_interval=timedelta(days=1))
+    plan = plan_workload(due, NOW)
+    (step,) = plan.actions
+    assert isinstance(step, VerifyCheckpoint)
+    assert step.order["node"] == "n1"
+    assert plan.status is not None
+    assert plan.status.fields["scrubbedAt"] == stamp()
+    assert plan_workload(replace(due, scrub_interval=timedelta()), NOW).actions == ()
 
 
 def test_the_reason_of_a_failure_is_in_the_condition() -> None:

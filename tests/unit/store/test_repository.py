@@ -674,6 +674,20 @@ class TestVerify:
         assert [damage.path for damage in gone] == ["a", "b"]
         assert "gone" in gone[0].problem
 
+    def test_a_version_stored_alone_does_not_inherit_damage(
+        self, repository: Repository, blobs: MemoryBlobStore, small: Path
+    ) -> None:
+        repository.put(W, 1, small, {})
+        (pack,) = pack_keys(blobs)
+        overwrite(blobs, pack, lambda content: content[:17] + bytes([content[17] ^ 1]) + content[18:])
+        repository.put(W, 2, small, {})
+        repository.put(W, 3, small, {}, alone=True)
+        repository.put(W, 4, small, {})
+
+        assert repository.verify(W, 2), "unchanged pages are taken over unread"
+        assert repository.verify(W, 3) == ()
+        assert repository.verify(W, 4) == ()
+
 
 class TestPages:
     """What a version shares with the one before it, and what that must never cost."""
