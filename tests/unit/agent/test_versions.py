@@ -40,7 +40,16 @@ class Scene:
         tracked = TrackedContainers(Journal(tmp_path / "journal"))
         nobody = cast(Any, None)
         self.taker = VersionTaker(
-            "n1", {}, tmp_path / "staging", cast(Any, self), Freezes(self), cast(Any, self), nobody, tracked, nobody
+            "n1",
+            {},
+            tmp_path / "staging",
+            cast(Any, self),
+            Freezes(self),
+            cast(Any, self),
+            nobody,
+            tracked,
+            nobody,
+            nobody,
         )
 
     def note(self, what: str) -> None:
