@@ -16,7 +16,7 @@ from pathlib import Path
 from swarmlab import images, network, services
 from swarmlab.node import Node
 from swarmlab.process import LabError, run, say, wait_until
-from swarmlab.rootfs import VENV, node_root, python_layer, s3_root
+from swarmlab.rootfs import VENV, node_root, podman_layer, python_layer, s3_root
 from swarmlab.settings import API_PORT, CACHE, CHECKOUT, S3_BUCKET, SERVERS, STATE, Settings, index_of
 
 MANAGERS = 3
@@ -63,10 +63,11 @@ class Lab:
 
     # Up and down
 
-    def up(self, count: int = 3, *, bare: bool = False, s3: bool = False) -> None:
+    def up(self, count: int = 3, *, bare: bool = False, s3: bool = False, podman: bool = False) -> None:
         """Brings up whatever is missing, and the newest SwarmKeep of this checkout to all nodes.
 
-        With `s3` there is an S3 server too, at `settings.s3`, and its keys on all nodes.
+        With `s3` there is an S3 server too, at `settings.s3`, and its keys on all nodes. `podman` puts Podman beside
+        Docker on nodes that are made now.
         """
         if os.geteuid() != 0:
             raise LabError("the lab needs root: it makes namespaces, mounts and cgroups")
@@ -78,6 +79,8 @@ class Lab:
                 (self.settings.state / "bare").touch()
             root = node_root()
             lower = [root] if bare else [python_layer(root) / "layer", root]
+            if podman:
+                lower.insert(0, podman_layer(root) / "layer")
             wheel = None if bare else self._build_wheel()
             network.ensure_bridge(self.settings)
             self._boot_registry(root)

@@ -23,6 +23,8 @@ NODE_PACKAGES = (
     "python3-venv", "runc", "runit", "tini",
 )  # fmt: skip
 S3_PACKAGES = ("ceph-mon", "ceph-osd", "iproute2", "procps", "python3", "radosgw", "runit", "tini")
+PODMAN_PACKAGES = ("conmon", "crun", "libcriu2", "netavark", "podman")
+"""What benchmarks compare with; not part of the nodes' own root."""
 VENV = "/opt/swarmkeep"
 
 
@@ -44,6 +46,13 @@ def python_layer(root: Path) -> Path:
     recipe = repr((root.name, VENV, requirements))
     what = "the nodes' Python environment (a minute)"
     return _cached("python", recipe, what, lambda target: _build_python_layer(root, target, requirements))
+
+
+def podman_layer(root: Path) -> Path:
+    """An overlay layer above `root`: Podman and all that it needs to checkpoint containers."""
+    recipe = repr((root.name, PODMAN_PACKAGES))
+    what = "Podman for the nodes (half a minute)"
+    return _cached("podman", recipe, what, lambda target: _build_podman_layer(root, target))
 
 
 def image_root(name: str, packages: Sequence[str]) -> Path:
@@ -115,6 +124,16 @@ def _build_python_layer(root: Path, target: Path, requirements: Sequence[str]) -
     shutil.rmtree(target / "work", ignore_errors=True)
 
 
+def _build_podman_layer(root: Path, target: Path) -> None:
+    (target / "layer").mkdir(parents=True)
+    apt = ("apt-get", "-qq", "-o", "Acquire::Check-Valid-Until=false", "-o", "APT::Sandbox::User=root")
+    with _overlay(root, target) as merged:
+        _in_root(merged, *apt, "update")
+        _in_root(merged, *apt, "install", "--yes", "--no-install-recommends", *PODMAN_PACKAGES)
+        _in_root(merged, "apt-get", "clean")
+    shutil.rmtree(target / "work", ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _overlay(root: Path, target: Path) -> Iterator[Path]:
     """`root` with `target`/layer on top, with what pip needs from this machine laid over it."""
@@ -144,6 +163,7 @@ def _in_root(root: Path, *command: str) -> None:
         if name.startswith(("PIP_", "SSL_", "http", "HTTP", "no_proxy"))
     }
     environment |= {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+    environment |= {"DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
         ["chroot", str(root), *command], env=environment, capture_output=True, text=True, timeout=900, check=False
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Protocol
 
@@ -17,8 +18,13 @@ class Why(StrEnum):
 class Freezer(Protocol):
     """Freezes and thaws a container's cgroup; both are idempotent and bounded in time."""
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
-        """Returns when every thread stands still. With `keep` it stays so even if this process dies."""
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Returns when every thread stands still. With `keep` it stays so even if this process dies.
+
+        `beforehand` runs as the last thing before; when it raises, nothing is frozen.
+        """
 
     async def thaw(self, container_id: str, pid: int) -> None:
         """Lets it go on."""
@@ -32,14 +38,19 @@ class Freezes:
         self._reasons: dict[str, set[Why]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def hold(self, container_id: str, pid: int, why: Why) -> None:
-        """Freezes the container for `why`. Raises HostError when it cannot be frozen; then nothing is held."""
+    async def hold(
+        self, container_id: str, pid: int, why: Why, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Freezes the container for `why`, `beforehand` being the last thing that is done before.
+
+        Raises HostError when it cannot be frozen, or what `beforehand` raises; then nothing is held.
+        """
         async with self._lock(container_id):
             reasons = self._reasons.setdefault(container_id, set())
             already = why in reasons
             reasons.add(why)
             try:
-                await self._freezer.freeze(container_id, pid, keep=Why.FENCED in reasons)
+                await self._freezer.freeze(container_id, pid, keep=Why.FENCED in reasons, beforehand=beforehand)
             except BaseException:
                 if not already:
                     reasons.discard(why)

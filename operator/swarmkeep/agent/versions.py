@@ -26,7 +26,16 @@ from swarmkeep.agent.room import require_room
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.cgroups import memory_bytes
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
-from swarmkeep.agent.runtime.dump import Dumper, DumpRequest, DumpResult, has_ended_processes, is_dumping
+from swarmkeep.agent.runtime.dump import (
+    Begun,
+    Dumper,
+    DumpRequest,
+    DumpResult,
+    has_ended_processes,
+    is_dumping,
+    release_gate,
+)
+from swarmkeep.agent.spare import Spare
 from swarmkeep.agent.staged import Progress, Staged, find_staged, is_set_aside, is_taken
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import Conflict, DumpFailed, HostError, StorageFull, SwarmKeepError
@@ -87,6 +96,7 @@ class VersionTaker:
         self._node = node
         self._host = host
         self._staging = staging
+        self._spare = Spare(staging)
         self._containers = containers
         self._freezes = freezes
         self._dumper = dumper
@@ -143,6 +153,7 @@ class VersionTaker:
             facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")
+            self._spare.release()
             # Before the container is frozen: it must not stand still for a dump that cannot be written.
             await asyncio.to_thread(self._find_room, tracked.ref, facts)
             staged = self._intent(tracked, policy, reason, number, checkpoint, facts)
@@ -275,7 +286,10 @@ class VersionTaker:
             if staged.reason is Reason.FINAL:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)
-        staged.discard()
+        staged.forget()
+        # Nothing is left of it where the cache has taken it.
+        self._spare.keep(staged.folder)
+        staged.drop_data()
         self._copier.stored(staged.workload, (staged.location, *staged.further))
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
@@ -342,6 +356,7 @@ class VersionTaker:
         keep = {folder for staged in left for folder in (staged.folder, staged.work)}
         for folder in self._staging.glob("*/*"):
             if folder.is_dir() and folder not in keep and not is_set_aside(folder):
+                release_gate(folder)
                 shutil.rmtree(folder, ignore_errors=True)
         for unfinished in self._staging.glob("*/.*.tmp"):
             unfinished.unlink(missing_ok=True)
@@ -410,13 +425,24 @@ class VersionTaker:
             tcp=str(policy.tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
         )
+        ahead: Begun | None = None
         begun = time.monotonic()
-        await self._freezes.hold(facts.id, facts.pid, Why.VERSION)
+
+        async def beforehand() -> None:
+            nonlocal ahead, begun
+            if request.leave_running:
+                ahead = await self._dumper.begin(request)
+            begun = time.monotonic()
+
+        try:
+            await self._freezes.hold(facts.id, facts.pid, Why.VERSION, beforehand)
+        except BaseException:
+            if ahead is not None:
+                await self._dumper.abandon(request, ahead)
+            raise
         taken_at = datetime.now(UTC)
         try:
-            # The layer first: after a final dump there may soon be no container left to read it from.
-            await self._capture(facts.upper_dir, staged.folder / "layer", begun, request.max_freeze_s)
-            dumped = await self._dumper.dump(replace(request, stood_still_s=time.monotonic() - begun))
+            dumped = await self._dump_and_capture(request, ahead, facts.upper_dir, staged.folder / "layer", begun)
         except BaseException:
             await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
             raise
@@ -425,6 +451,25 @@ class VersionTaker:
         else:
             await self._let_go_of_ended(facts)
         return dumped, taken_at, time.monotonic() - begun
+
+    async def _dump_and_capture(
+        self, request: DumpRequest, ahead: Begun | None, upper: Path, target: Path, begun: float
+    ) -> DumpResult:
+        if not request.leave_running:
+            # The layer first: after a final dump there may soon be no container left to read it from.
+            await self._capture(upper, target, begun, request.max_freeze_s)
+            return await self._dumper.dump(replace(request, stood_still_s=time.monotonic() - begun))
+        capturing = asyncio.ensure_future(self._capture(upper, target, begun, request.max_freeze_s))
+        try:
+            dumped = await self._dumper.dump(request, ahead)
+        except BaseException:
+            # The container stands still until nobody reads its layer any more.
+            capturing.cancel()
+            await asyncio.wait({capturing})
+            capturing.add_done_callback(lambda future: future.cancelled() or future.exception())
+            raise
+        await capturing
+        return dumped
 
     async def _let_go_of_ended(self, facts: ContainerFacts) -> None:
         """Thaws what a final dump has killed, so that it dies. Never raises: the version is there whatever happens."""

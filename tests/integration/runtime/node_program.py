@@ -16,7 +16,7 @@ from typing import Any
 
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import Containers
-from swarmkeep.agent.runtime.dump import Dumper, DumpRequest
+from swarmkeep.agent.runtime.dump import Begun, Dumper, DumpRequest
 from swarmkeep.agent.runtime.freezer import Freezer
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.errors import SwarmKeepError
@@ -42,17 +42,23 @@ async def version(name: str, folder: Path, options: dict[str, Any]) -> dict[str,
         max_freeze_s=options.get("limit", 30),
     )
     error = ""
-    begun = time.monotonic()
-    await freezer.freeze(facts.id, facts.pid, keep=False)
+    began = time.monotonic()
+    begun: Begun | None = None
+
+    async def beforehand() -> None:
+        nonlocal begun
+        begun = await dumper.begin(request) if request.leave_running else None
+
+    await freezer.freeze(facts.id, facts.pid, keep=False, beforehand=beforehand)
     print("frozen", flush=True)
     try:
         layer.capture(facts.upper_dir, folder / "layer")
-        await dumper.dump(request)
+        await dumper.dump(request, begun)
     except SwarmKeepError as problem:
         error = str(problem)
     finally:
         await freezer.thaw(facts.id, facts.pid)
-    frozen_s = time.monotonic() - begun
+    frozen_s = time.monotonic() - began
     await containers.close()
     return {"error": error, "frozen_s": frozen_s}
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import copy
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,13 +204,20 @@ class Node:
     def forget(self, container_id: str) -> None:
         """Nothing is remembered."""
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        if beforehand is not None:
+            await beforehand()
         self.step("frozen")
 
     async def thaw(self, container_id: str, pid: int) -> None:
         self.step("thawed")
 
-    async def dump(self, request: DumpRequest) -> DumpResult:
+    async def begin(self, request: DumpRequest) -> None:
+        """Nothing can be begun early here."""
+
+    async def dump(self, request: DumpRequest, begun: None = None) -> DumpResult:
         (request.work_dir / "runc.out").touch()
         (request.image_dir / "pages-1.img").write_bytes(IMAGE[:-100])
         self.step("half dumped")

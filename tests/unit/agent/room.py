@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -410,7 +410,11 @@ class Kernel:
         self._machine = machine
         self._fate = fate
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        if beforehand is not None:
+            await beforehand()
         self._fate.step("freeze")
         if not self._machine.containers[container_id].running:
             raise HostError("no such process")
@@ -429,7 +433,11 @@ class Dumper:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
-    async def dump(self, request: DumpRequest) -> DumpResult:
+    async def begin(self, request: DumpRequest) -> None:
+        """Nothing can be begun early here."""
+        assert not self._machine.containers[request.container_id].frozen
+
+    async def dump(self, request: DumpRequest, begun: None = None) -> DumpResult:
         assert self._machine.containers[request.container_id].frozen
         (request.image_dir / "pages").write_text(request.image_dir.parent.name)
         return DumpResult(DumpStats(), 0.0)

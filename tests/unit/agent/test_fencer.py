@@ -52,7 +52,7 @@ class Node:
     async def kill_now(self, facts: Any) -> None:
         self.frozen.discard(facts.id)
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
+    async def freeze(self, container_id: str, pid: int, *, keep: bool, beforehand: object = None) -> None:
         self.frozen.add(container_id)
 
     async def thaw(self, container_id: str, pid: int) -> None:

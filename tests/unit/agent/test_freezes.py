@@ -1,5 +1,7 @@
 """A container runs only when nobody wants it to stand still."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from swarmkeep.agent.freezes import Freezes, Why
@@ -14,7 +16,11 @@ class RecordingFreezer:
         self.kept: dict[str, bool] = {}
         self.broken = False
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        if beforehand is not None:
+            await beforehand()
         if self.broken:
             raise HostError("the cgroup does not freeze")
         self.frozen[container_id] = True
@@ -50,6 +56,19 @@ async def test_what_could_not_be_frozen_is_not_held() -> None:
         await freezes.hold("c", 1, Why.VERSION)
     assert not freezes.is_held("c", Why.VERSION)
     assert freezer.frozen["c"] is False
+
+
+async def test_what_has_to_be_done_beforehand_and_fails_leaves_nothing_held() -> None:
+    freezer = RecordingFreezer()
+    freezes = Freezes(freezer)
+
+    async def fail() -> None:
+        raise HostError("runc does not start")
+
+    with pytest.raises(HostError, match="runc"):
+        await freezes.hold("c", 1, Why.VERSION, fail)
+    assert not freezes.is_held("c", Why.VERSION)
+    assert not freezer.frozen["c"]
 
 
 async def test_failing_to_freeze_again_keeps_the_first_hold() -> None:

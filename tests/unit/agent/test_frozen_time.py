@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,26 +31,30 @@ class Stage:
         self.node = Node.with_container(root)
         self.frozen_at = 0.0
         self.stood_still_s = 0.0
+        self.dump_s = 0.0
         self.asked: list[DumpRequest] = []
         for name in ("freeze", "thaw", "dump"):
             monkeypatch.setattr(self.node, name, getattr(self, name))
         self.agent = Agent(self.node)
 
-    async def freeze(self, *_: Any, **more: Any) -> None:
+    async def freeze(self, *_: Any, beforehand: Callable[[], Awaitable[None]], **more: Any) -> None:
+        await beforehand()
         self.frozen_at = time.monotonic()
 
     async def thaw(self, *_: Any) -> None:
         self.stood_still_s = time.monotonic() - self.frozen_at
 
-    async def dump(self, request: DumpRequest) -> DumpResult:
+    async def dump(self, request: DumpRequest, begun: None = None) -> DumpResult:
         self.asked.append(request)
+        await asyncio.sleep(self.dump_s)
         return DumpResult(DumpStats(), 0.0)
 
-    async def take(self, max_freeze_s: float) -> None:
+    async def take(self, max_freeze_s: float, final_limit_s: float | None = None) -> None:
         tracked = self.agent.tracked.get(REF)
         assert tracked is not None
         limited = replace(policy(), max_freeze=timedelta(seconds=max_freeze_s))
-        await self.agent.versions.stage(tracked, limited, Reason.SCHEDULE, final_limit_s=None)
+        reason = Reason.FINAL if final_limit_s else Reason.SCHEDULE
+        await self.agent.versions.stage(tracked, limited, reason, final_limit_s=final_limit_s)
 
 
 @pytest.fixture
@@ -78,7 +82,6 @@ async def test_a_layer_that_takes_too_long_is_given_up_in_words(stage: Stage, mo
     with pytest.raises(module.LayerTooSlow, match=r"longer than the 0\.2 s that checkpoint\.maxFreeze allows"):
         await stage.take(0.2)
     assert 0.2 <= stage.stood_still_s < 0.2 + module.STOP_COPY_S
-    assert stage.asked == []
     assert stage.node.staged() == []
 
 
@@ -92,9 +95,16 @@ async def test_a_copy_that_hangs_in_the_kernel_does_not_hold_the_container(
     assert stage.stood_still_s < 1.2
 
 
-async def test_the_dump_gets_what_the_layer_left_of_the_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer, "capture", capture_for(0.3))
+async def test_layer_and_dump_are_taken_beside_each_other(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "capture", capture_for(1.0))
+    stage.dump_s = 1.0
     await stage.take(5.0)
+    assert 1.0 <= stage.stood_still_s < 1.9
+
+
+async def test_a_final_dump_gets_what_the_layer_left_of_the_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "capture", capture_for(0.3))
+    await stage.take(5.0, final_limit_s=5.0)
     (request,) = stage.asked
     assert request.max_freeze_s == 5.0
     assert 0.3 <= request.stood_still_s < 3.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,11 @@ class CountingFreezer:
         self.freezes = 0
         self.frozen = False
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        if beforehand is not None:
+            await beforehand()
         self.freezes += 1
         self.frozen = True
 
@@ -61,7 +66,10 @@ class Node:
         async def cached(container_id: str) -> Any:
             return facts
 
-        async def dump(request: Any) -> Any:
+        async def begin(request: Any) -> Any:
+            return None
+
+        async def dump(request: Any, begun: Any) -> Any:
             assert self.freezer.frozen
             (request.image_dir / "pages-1.img").write_bytes(b"p" * self.image_bytes)
             return SimpleNamespace(stats_status=dict)
@@ -72,7 +80,7 @@ class Node:
             "staging": root / "staging",
             "containers": SimpleNamespace(cached=cached),
             "freezes": Freezes(self.freezer),
-            "dumper": SimpleNamespace(dump=dump),
+            "dumper": SimpleNamespace(begin=begin, dump=dump),
             "locations": self.places.locations,
             "tracked": self.tracked,
             "records": SimpleNamespace(add=self.records.append),

@@ -11,7 +11,6 @@ import resource
 import shutil
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +30,12 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GIVE_UP_S = 3.0
 """How long CRIU may take to let the container go after it was made to fail; then it is killed."""
 PAGES_POLL_S = 0.02
+NICE = -15
+"""Of a dump. Under it a node whose processors are all in use lets the container stand still hardly any longer."""
+LOG = "dump.log"
+"""In the work folder. CRIU opens it before it looks at the container."""
+GATE = "gate"
+"""In the work folder: a pipe by name."""
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
@@ -49,7 +54,7 @@ class GuardPipes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DumpRequest:
-    """One dump. The container is frozen already, and stays so when it runs on."""
+    """One dump. It leaves a frozen container frozen when that runs on."""
 
     container_id: str
     pid: int
@@ -63,6 +68,15 @@ class DumpRequest:
     """The dump is given up when the container stands still for longer."""
     stood_still_s: float = 0.0
     """How much of that was used up when the dump was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A dump that goes on when the container stands still."""
+
+    process: asyncio.subprocess.Process
+    gate: int
+    """The descriptor through which CRIU, or who stands before it, is told to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +101,11 @@ class DumpResult:
 
 
 class Dumper:
-    """Runs `runc checkpoint`."""
+    """Runs `runc checkpoint`.
+
+    runc needs a while before it comes to dumping, and the container need not stand still for that: `begin` before
+    freezing, and `dump` after it. In between CRIU waits at a gate, which the program that stands before it keeps.
+    """
 
     def __init__(
         self, runc: Path, runc_root: Path, guards: GuardPipes | None = None, restores: Restores | None = None
@@ -97,18 +115,65 @@ class Dumper:
         self._runc_root = runc_root
         self._guards = guards
         self._restores = restores
+        self._gate_holds = True
 
-    async def dump(self, request: DumpRequest) -> DumpResult:
-        """Dumps into `image_dir`; CRIU's log and figures are in `work_dir`.
+    async def begin(self, request: DumpRequest) -> Begun | None:
+        """Starts runc for a container that is about to stand still; the result is for `dump` or `abandon`.
+
+        None when CRIU cannot be made to wait. Raises DumpFailed. Not for a final dump: should the gate not hold, that
+        would end processes that do not stand still.
+        """
+        if not self._gate_holds or "SWARMKEEP_CRIU" not in _environment():
+            return None
+        await self._await_pages(request, time.monotonic() + request.max_freeze_s)
+        self._set_criu_options(request)
+        path = request.work_dir / GATE
+        os.mkfifo(path, 0o600)
+        # Open in both ways, so that it neither waits for CRIU nor loses what is written before CRIU comes.
+        gate = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return Begun(await self._start(request, gate=path), gate)
+        except BaseException:
+            os.close(gate)
+            raise
+
+    async def abandon(self, request: DumpRequest, begun: Begun) -> None:
+        """Ends what `begin` began; the container is as before."""
+        try:
+            os.write(begun.gate, b"stop\n")
+            await self._give_up(begun.process, request)
+        finally:
+            os.close(begun.gate)
+
+    async def dump(self, request: DumpRequest, begun: Begun | None = None) -> DumpResult:
+        """Dumps a container that stands still into `image_dir`; CRIU's log and figures are in `work_dir`.
 
         Raises DumpFailed, after which the container is as before, frozen or not. When this task is cancelled
         the dump is ended as if it took too long.
         """
-        begun = time.monotonic()
-        ends_at = begun + request.max_freeze_s - request.stood_still_s
-        await self._await_pages(request, ends_at)
-        self._set_criu_options(request)
-        process = await self._start(request)
+        started = time.monotonic()
+        ends_at = started + request.max_freeze_s - request.stood_still_s
+        if begun is not None and (request.work_dir / LOG).exists():
+            # This runc starts CRIU in another way. What was dumped is of an earlier instant than the writable layer.
+            log.warning("CRIU did not wait for the container to stand still, dumping again", runc=str(self._runc))
+            self._gate_holds = False
+            await self.abandon(request, begun)
+            _empty(request.image_dir)
+            _empty(request.work_dir)
+            begun = None
+        if begun is None:
+            await self._await_pages(request, ends_at)
+            self._set_criu_options(request)
+            return await self._finish(request, await self._start(request), started, ends_at)
+        try:
+            os.write(begun.gate, b"go\n")
+            return await self._finish(request, begun.process, started, ends_at)
+        finally:
+            os.close(begun.gate)
+
+    async def _finish(
+        self, request: DumpRequest, process: asyncio.subprocess.Process, begun: float, ends_at: float
+    ) -> DumpResult:
         try:
             async with asyncio.timeout(ends_at - time.monotonic()):
                 code = await process.wait()
@@ -135,7 +200,7 @@ class Dumper:
                 raise DumpFailed("it was restored a moment ago and its memory is still being read; later it works")
             await asyncio.sleep(PAGES_POLL_S)
 
-    async def _start(self, request: DumpRequest) -> asyncio.subprocess.Process:
+    async def _start(self, request: DumpRequest, gate: Path | None = None) -> asyncio.subprocess.Process:
         words = [str(self._runc), "--root", str(self._runc_root), "checkpoint", "--file-locks"]
         words += ["--image-path", str(request.image_dir), "--work-path", str(request.work_dir)]
         if request.leave_running:
@@ -144,22 +209,28 @@ class Dumper:
             words += ["--tcp-established", "--tcp-skip-in-flight"]
         words.append(request.container_id)
         pipe = self._guards.guard_pipe(request.container_id) if self._guards else None
+        environment = _environment()
+        if gate is not None:
+            environment |= {"SWARMKEEP_GATE": str(gate), "SWARMKEEP_IMAGE": str(request.image_dir)}
+        environment["SWARMKEEP_NICE"] = str(NICE)
         with (request.work_dir / OUTPUT).open("wb") as output:
             # It is runc's as well as ours: held until both are gone, by which `is_dumping` knows.
             fcntl.flock(output, fcntl.LOCK_EX)
             try:
-                return await asyncio.create_subprocess_exec(
+                process = await asyncio.create_subprocess_exec(
                     *words,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=_environment(),
+                    env=environment,
                     # Of its own session: what ends the agent must not end CRIU in the middle.
                     start_new_session=True,
                     pass_fds=() if pipe is None else (pipe,),
                 )
             except OSError as error:
                 raise DumpFailed(f"cannot start {self._runc}: {error}; set agent.runc to where runc is") from error
+        _prefer(process.pid)
+        return process
 
     async def _give_up(self, process: asyncio.subprocess.Process, request: DumpRequest) -> bool:
         """Ends a dump so that the container goes on. True when it came to its good end meanwhile.
@@ -240,7 +311,7 @@ def _ended(request: DumpRequest) -> bool:
     return not request.leave_running and has_ended_processes(request.work_dir)
 
 
-def _environment() -> Mapping[str, str]:
+def _environment() -> dict[str, str]:
     """The wrapper stands before CRIU in runc's search path, if it may be run."""
     path = os.pathsep.join(filter(None, [os.environ.get("PATH"), SEARCH_PATH]))
     environment = {**os.environ, "PATH": path}
@@ -248,6 +319,16 @@ def _environment() -> Mapping[str, str]:
     if criu is not None and os.access(WRAPPER / "criu", os.X_OK):
         environment |= {"PATH": f"{WRAPPER}{os.pathsep}{path}", "SWARMKEEP_CRIU": criu}
     return environment
+
+
+def _prefer(session: int) -> None:
+    """Gives a session more of the processors than others get: a container stands still until it has ended.
+
+    Where the kernel groups processes by session, the group's own nice value counts; elsewhere that of the process,
+    which the program before CRIU sets. Source: sched(7), the autogroup feature.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{session}/autogroup").write_text(str(NICE))
 
 
 def _children(pid: int) -> list[int]:
@@ -283,6 +364,17 @@ async def _unlock_network(pid: int) -> None:
             await process.wait()
     except TimeoutError:
         process.kill()
+
+
+def release_gate(work_dir: Path) -> None:
+    """Lets go who still waits at the gate of an agent that died; nothing is dumped then."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(work_dir / GATE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 def _read(path: Path) -> str:

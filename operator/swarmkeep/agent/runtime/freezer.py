@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,20 @@ class Freezer:
         self._guards: dict[str, _Guard] = {}
         self._paused_by_others: set[str] = set()
 
-    async def freeze(self, container_id: str, pid: int, *, keep: bool) -> None:
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Returns when every thread stands still. With `keep` it stays so even if this process dies.
 
-        Raises FreezeFailed or NoCgroup; then it is not frozen by us.
+        `beforehand` runs as the last thing before, when the guard is there already. Raises FreezeFailed, NoCgroup or
+        what `beforehand` raises; then it is not frozen by us.
         """
         cgroup = find_freezer(pid, container_id)
         if not self._record(container_id).exists() and _is_frozen(cgroup):
             # `docker pause`: it is the user who thaws it.
             self._paused_by_others.add(container_id)
+            if beforehand is not None:
+                await beforehand()
             return
         self._paused_by_others.discard(container_id)
         self._write_record(container_id, cgroup, keep)
@@ -77,6 +82,8 @@ class Freezer:
         elif container_id not in self._guards:
             self._guards[container_id] = await self._post_guard(container_id, cgroup)
         try:
+            if beforehand is not None:
+                await beforehand()
             await _freeze(cgroup, container_id)
         except BaseException:
             await self.thaw(container_id, pid)

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from swarmkeep.agent.runtime import dump as module
-from swarmkeep.agent.runtime.dump import Dumper, DumpRequest
+from swarmkeep.agent.runtime.dump import Dumper, DumpRequest, release_gate
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.errors import DumpFailed
 
 from .test_dump_stats import WRITTEN_BY_CRIU_4_2_1
+
+CRIU_THAT_WRITES = "sh -c 'trap \"\" XFSZ; while echo x >> $0/pages; do sleep 0.01; done' $work/../image\nexit 1"
 
 Runc = Callable[[str], Path]
 Request = Callable[..., DumpRequest]
@@ -79,6 +81,113 @@ async def test_lets_criu_end_the_processes_of_a_final_version(
     assert "--tcp-established" not in calls()
 
 
+LIKE_RUNC = "criu swrk 7\ntouch $work/../image/descriptors.json\ncriu swrk 3"
+"""Asks CRIU for its version, and later lets it dump."""
+
+
+@pytest.fixture
+def criu_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """A CRIU that writes down what it was called with."""
+    program = tmp_path / "bin/criu"
+    program.parent.mkdir()
+    body = f'echo "$2" >> {tmp_path}/criu-calls\n[ "$2" = 7 ] || touch {tmp_path}/work/dump.log\n'
+    program.write_text(f"#!/bin/sh\n{body}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    log = tmp_path / "criu-calls"
+    return lambda: log.read_text().split() if log.exists() else []
+
+
+async def test_starts_runc_before_the_container_stands_still_and_criu_after(
+    runc: Runc, request_dump: Request, criu_calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    request, ours = request_dump(), dumper(runc(LIKE_RUNC), tmp_path)
+    begun = await ours.begin(request)
+    assert begun is not None
+    await asyncio.sleep(0.5)
+    assert (tmp_path / "image/descriptors.json").exists()
+    assert criu_calls() == ["7"]
+    result = await ours.dump(request, begun)
+    assert criu_calls() == ["7", "3"]
+    assert result.stats.pages_written == 183634
+
+
+async def test_a_dump_goes_before_other_processes(
+    runc: Runc, request_dump: Request, criu_calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    told = f"nice > {tmp_path}/nice\ncat /proc/$$/autogroup > {tmp_path}/group\n"
+    (tmp_path / "bin/criu").write_text(f"#!/bin/sh\n{told}")
+    await dumper(runc("sleep 0.2; criu swrk 3"), tmp_path).dump(request_dump())
+    assert (tmp_path / "nice").read_text() == f"{module.NICE}\n"
+    assert f"nice {module.NICE}" in (tmp_path / "group").read_text()
+
+
+async def test_what_was_begun_and_is_not_wanted_dumps_nothing(
+    runc: Runc, request_dump: Request, criu_calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    request, ours = request_dump(), dumper(runc(LIKE_RUNC), tmp_path)
+    begun = await ours.begin(request)
+    assert begun is not None
+    started = time.monotonic()
+    await ours.abandon(request, begun)
+    assert time.monotonic() - started < module.GIVE_UP_S
+    assert begun.process.returncode != 0
+    assert "3" not in criu_calls()
+
+
+async def test_an_agent_that_dies_before_the_container_stands_still_leaves_nobody_waiting(
+    runc: Runc, request_dump: Request, criu_calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    request, ours = request_dump(), dumper(runc(LIKE_RUNC), tmp_path)
+    begun = await ours.begin(request)
+    assert begun is not None
+    await asyncio.sleep(0.5)
+    assert (tmp_path / "image/descriptors.json").exists()
+    os.close(begun.gate)
+    assert await begun.process.wait() != 0
+    assert criu_calls() == ["7"]
+
+
+async def test_the_next_agent_sends_away_who_came_to_the_gate_too_late(
+    request_dump: Request, criu_calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    request = request_dump()
+    (request.image_dir / "descriptors.json").touch()
+    gate = request.work_dir / module.GATE
+    os.mkfifo(gate)
+    environment = {**os.environ, "SWARMKEEP_GATE": str(gate), "SWARMKEEP_IMAGE": str(request.image_dir)}
+    waiting = await asyncio.create_subprocess_exec(module.WRAPPER / "criu", "swrk", "3", env=environment)
+    await asyncio.sleep(0.3)
+    assert waiting.returncode is None
+    release_gate(request.work_dir)
+    assert await waiting.wait() == 1
+    assert criu_calls() == []
+    release_gate(tmp_path / "nowhere")
+
+
+async def test_dumps_again_where_criu_does_not_wait_and_never_begins_early_again(
+    runc: Runc, request_dump: Request, criu_calls: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    """What CRIU has dumped by then is of another instant than the writable layer."""
+    body = f"[ -e {tmp_path}/frozen ] || echo early > $work/../image/pages\ncriu swrk 3"
+    request, ours = request_dump(), dumper(runc(body), tmp_path)
+    begun = await ours.begin(request)
+    assert begun is not None
+    await begun.process.wait()
+    (tmp_path / "frozen").touch()
+    await ours.dump(request, begun)
+    assert criu_calls() == ["3", "3"]
+    assert not (tmp_path / "image/pages").exists()
+    assert await ours.begin(request) is None
+
+
+async def test_without_the_program_before_criu_nothing_begins_early(
+    runc: Runc, request_dump: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRAPPER", tmp_path / "nowhere")
+    assert await dumper(runc("exit 0"), tmp_path).begin(request_dump()) is None
+
+
 async def test_a_whole_dump_counts_even_without_its_figures(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
     result = await dumper(runc("rm $work/stats-dump"), tmp_path).dump(request_dump())
     assert result.stats.pages_written == 0
@@ -94,9 +203,6 @@ async def test_says_why_it_failed(runc: Runc, request_dump: Request, tmp_path: P
 async def test_says_so_when_there_is_no_runc(request_dump: Request, tmp_path: Path) -> None:
     with pytest.raises(DumpFailed, match=r"agent\.runc"):
         await dumper(tmp_path / "nowhere", tmp_path).dump(request_dump())
-
-
-CRIU_THAT_WRITES = "sh -c 'trap \"\" XFSZ; while echo x >> $0/pages; do sleep 0.01; done' $work/../image\nexit 1"
 
 
 async def test_a_dump_that_takes_too_long_fails_at_its_next_write(

@@ -16,6 +16,7 @@ import pytest
 from swarmkeep.agent.runtime import freezer as module
 from swarmkeep.agent.runtime.cgroups import FreezerCgroup, NoCgroup
 from swarmkeep.agent.runtime.freezer import FreezeFailed, Freezer
+from swarmkeep.errors import HostError
 
 ID = "abc"
 PID = 7
@@ -77,6 +78,31 @@ async def test_may_be_asked_twice(freezer: Freezer, cgroup: Cgroup) -> None:
     await freezer.thaw(ID, PID)
     await freezer.thaw(ID, PID)
     assert cgroup.state == "THAWED"
+
+
+async def test_does_what_comes_beforehand_while_the_container_still_runs(freezer: Freezer, cgroup: Cgroup) -> None:
+    seen: list[object] = []
+
+    async def beforehand() -> None:
+        seen.extend([cgroup.state, freezer.guard_pipe(ID) is not None])
+
+    await freezer.freeze(ID, PID, keep=False, beforehand=beforehand)
+    assert seen == ["THAWED", True]
+    assert cgroup.state == "FROZEN"
+    await freezer.thaw(ID, PID)
+
+
+async def test_what_fails_beforehand_leaves_the_container_running_and_no_guard(
+    freezer: Freezer, cgroup: Cgroup, tmp_path: Path
+) -> None:
+    async def fail() -> None:
+        raise HostError("runc does not start")
+
+    with pytest.raises(HostError, match="runc"):
+        await freezer.freeze(ID, PID, keep=False, beforehand=fail)
+    assert cgroup.state == "THAWED"
+    assert freezer.guard_pipe(ID) is None
+    assert records(tmp_path) == []
 
 
 async def test_a_container_that_is_gone_is_thawed(freezer: Freezer, cgroup: Cgroup, tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""In which order a version is taken: what is slow before the container stands still, the rest while it does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.journal import Journal
+from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
+from swarmkeep.agent.runtime.dump_stats import DumpStats
+from swarmkeep.agent.runtime.facts import ContainerFacts
+from swarmkeep.agent.staged import Staged
+from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.errors import DumpFailed, HostError
+from swarmkeep.model.checkpoint import Reason
+from swarmkeep.model.ident import Ref
+from swarmkeep.model.policy import parse_policy
+
+POLICY = parse_policy(
+    {"metadata": {"name": "p"}, "spec": {"selector": {}, "schedule": {"every": "5s"}, "storage": ["main"]}}
+)
+
+
+class Scene:
+    """A container that notes what is done to it, and whether it stood still then."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.frozen = False
+        self.done: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        tracked = TrackedContainers(Journal(tmp_path / "journal"))
+        nobody = cast(Any, None)
+        self.taker = VersionTaker(
+            "n1",
+            {},
+            tmp_path / "staging",
+            cast(Any, self),
+            Freezes(self),
+            cast(Any, self),
+            nobody,
+            tracked,
+            nobody,
+            nobody,
+            nobody,
+            cast(Any, SimpleNamespace(make_room=lambda *_: None)),
+        )
+
+    def note(self, what: str) -> None:
+        self.done.append(f"{what} {'frozen' if self.frozen else 'running'}")
+        if what in self.fails:
+            raise self.fails[what]
+
+    async def stage(self, *, final: bool = False) -> Staged:
+        ref = Ref("default", "redis.1")
+        tracked = Tracked(ref, "p", "c", "t", "hash", "boot", datetime.now(UTC), number=1)
+        reason = Reason.FINAL if final else Reason.SCHEDULE
+        return await self.taker.stage(tracked, POLICY, reason, final_limit_s=5.0 if final else None)
+
+    # Stands for Docker, for the freezer, and for the dumper.
+
+    async def cached(self, container_id: str) -> ContainerFacts:
+        facts: Any = _Facts(id=container_id, pid=7, name="redis", running=True, labels={}, raw={}, upper_dir=Path("/"))
+        return cast(ContainerFacts, facts)
+
+    async def freeze(
+        self, container_id: str, pid: int, *, keep: bool, beforehand: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        if beforehand is not None:
+            await beforehand()
+        self.note("freeze")
+        self.frozen = True
+
+    async def thaw(self, container_id: str, pid: int) -> None:
+        self.frozen = False
+
+    async def begin(self, request: DumpRequest) -> str:
+        self.note("begin")
+        return "runc"
+
+    async def abandon(self, request: DumpRequest, begun: str) -> None:
+        self.note("abandon")
+
+    async def dump(self, request: DumpRequest, begun: str | None = None) -> DumpResult:
+        await asyncio.sleep(0.01)
+        self.note("dump" if begun is None else "go on")
+        return DumpResult(DumpStats(), 0.1)
+
+
+class _Facts:
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    scene = Scene(tmp_path)
+
+    def capture(upper: Path, target: Path, check: Callable[[], None]) -> int:
+        scene.note("layer")
+        target.mkdir()
+        return 0
+
+    monkeypatch.setattr(layer, "capture", capture)
+    return scene
+
+
+async def test_starts_runc_while_the_container_runs_and_dumps_beside_the_layer(scene: Scene) -> None:
+    await scene.stage()
+    assert scene.done == ["begin running", "freeze running", "layer frozen", "go on frozen"]
+    assert not scene.frozen
+
+
+async def test_reads_the_layer_before_a_final_dump_ends_the_container(scene: Scene) -> None:
+    await scene.stage(final=True)
+    assert scene.done == ["freeze running", "layer frozen", "dump frozen"]
+
+
+async def test_a_container_that_cannot_be_frozen_is_not_dumped(scene: Scene, tmp_path: Path) -> None:
+    scene.fails["freeze"] = HostError("a thread does not stand still")
+    with pytest.raises(HostError, match="stand still"):
+        await scene.stage()
+    assert scene.done[-1] == "abandon running"
+    assert not list((tmp_path / "staging").glob("*/*"))
+
+
+@pytest.mark.parametrize("what", ["layer", "go on"])
+async def test_whatever_fails_lets_the_container_go_on_and_leaves_nothing(
+    scene: Scene, tmp_path: Path, what: str
+) -> None:
+    scene.fails[what] = DumpFailed("no")
+    with pytest.raises(DumpFailed):
+        await scene.stage()
+    assert not scene.frozen
+    assert not list((tmp_path / "staging").glob("*/*"))
+
+
+async def test_thaws_only_when_the_layer_is_read_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread cannot be stopped: a dump that failed at once must not let the container change what is still read."""
+    read_while: list[bool] = []
+
+    def capture(upper: Path, target: Path, check: Callable[[], None]) -> int:
+        time.sleep(0.1)
+        read_while.append(scene.frozen)
+        return 0
+
+    monkeypatch.setattr(layer, "capture", capture)
+    scene.fails["go on"] = DumpFailed("no")
+    with pytest.raises(DumpFailed):
+        await scene.stage()
+    assert read_while == [True]
