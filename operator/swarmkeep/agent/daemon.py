@@ -142,6 +142,7 @@ async def _run(config: Config) -> int:
         heartbeat,
         settings.fence_after,
         story,
+        lazy_pages=features.lazy_pages,
     )
     stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)

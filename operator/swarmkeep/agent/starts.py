@@ -99,6 +99,8 @@ class Starts:
         heartbeat: Heartbeat,
         fence_after: timedelta,
         story: Story,
+        *,
+        lazy_pages: bool,
     ) -> None:
         self._node = node
         self._heartbeat = heartbeat
@@ -114,6 +116,8 @@ class Starts:
         self._locations = locations
         self._tracked = tracked
         self._story = story
+        self._lazy_pages = lazy_pages
+        """Whether this node's kernel and CRIU can bring memory in on demand."""
 
     async def converse(self, conversation: Conversation) -> str:
         """Holds one conversation; returns `fresh`, `restored` or `refused`."""
@@ -343,7 +347,7 @@ class Starts:
                 "do": "restore",
                 "image": str(image / "image"),
                 "work": str(work),
-                "lazy": start.policy.restore.lazy,
+                "lazy": start.policy.restore.lazy and self._lazy_pages,
                 "tcp": "close",
             }
         )

@@ -107,8 +107,8 @@ def _kernel(node: NodeFacts) -> Iterator[Finding]:
     if not node.lazy_pages:
         yield warning(
             "NoLazyPages",
-            "the kernel cannot restore memory on demand (userfaultfd)",
-            "use a kernel with CONFIG_USERFAULTFD, or set restore.pages: Eager in the policies",
+            "the kernel cannot restore memory on demand (userfaultfd): a restore reads all of it first",
+            "use a kernel with CONFIG_USERFAULTFD",
         )
     if not node.memory_tracking:
         yield note("NoMemoryTracking", "the kernel does not track written pages; each dump writes all memory")

@@ -159,8 +159,10 @@ def _places(workload: WorkloadFacts, policy: Policy, nodes: Sequence[NodeFacts])
         yield problem("NoOtherNode", text, "make the location reachable on more nodes")
     eager = sorted(node.name for node in reach if not node.lazy_pages)
     if policy.restore.lazy and eager:
-        text = f"its policy restores memory on demand, which the kernel of {_some(eager)} cannot: a restore there fails"
-        yield problem("LazyPagesMissing", text, "set restore.pages: Eager")
+        text = (
+            f"its policy restores memory on demand, which {_some(eager)} cannot: a restore there reads all of it first"
+        )
+        yield note("LazyPagesMissing", text)
 
 
 def _mount_text(mount: Mount) -> str:

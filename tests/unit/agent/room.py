@@ -119,6 +119,9 @@ class Machine:
         self.location = location
         self.containers: dict[str, Container] = {}
         self.lease_age = timedelta(0)
+        self.lazy_pages = True
+        self.orders: list[dict[str, Any]] = []
+        """What the shim was told to restore."""
         self.changed = asyncio.Event()
         self._shims = ThreadPoolExecutor()
         self.policy = policy_object(restore={"pages": "Eager", **restore})
@@ -165,6 +168,7 @@ class Machine:
 
     def restored(self, order: dict[str, Any]) -> None:
         """What `runc restore` does, called by the shim: the version that it was told is in the image."""
+        self.orders.append(order)
         image = Path(order["image"])
         id = Path(order["work"]).name
         self.containers[id].begin(f"restored {(image / 'pages').read_text()}")
@@ -245,6 +249,7 @@ class Life:
             heartbeat,
             FENCE_AFTER,
             self.story,
+            lazy_pages=machine.lazy_pages,
         )
         self.fencer = Fencer(
             machine.name,
