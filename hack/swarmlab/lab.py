@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,7 @@ class Lab:
                     services.configure_etcd(node, nodes[:MANAGERS])
             _each(Node.boot, nodes)
             _each(_wait_for_docker, nodes)
+            self._wait_for_registry()
             self._join(nodes)
             names = images.load_standard_images(nodes[0], self._storage)
             say("bringing the images to all nodes")
@@ -228,6 +230,18 @@ class Lab:
             storage.rmdir()
         storage.symlink_to(self._storage)
         self._registry.boot()
+
+    def _wait_for_registry(self) -> None:
+        host, port = self.settings.registry.split(":")
+
+        def answers() -> bool:
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+            except OSError as error:
+                raise LabError(str(error)) from None
+            return True
+
+        wait_until("the image registry", answers, limit_s=60)
 
     def _make_certificates(self, nodes: Sequence[Node]) -> None:
         pki = self.settings.pki

@@ -138,6 +138,17 @@ class Node:
         except OSError:
             return False
 
+    def may_run(self, container: str) -> bool:
+        """Whether any process of a container may run another instruction: it is not frozen, and no SIGKILL waits."""
+        folder = _CGROUPS / "freezer" / self.settings.cgroup / self.name / container
+        try:
+            # In this order: whoever is thawed in between has its SIGKILL already, or is caught the next time.
+            state = (folder / "freezer.state").read_text().strip()
+            pids = [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
+        except OSError:
+            return False
+        return state == "THAWED" and not all(map(_is_killed, pids))
+
     def destroy(self) -> None:
         """Removes the node and all that it wrote."""
         self.kill()

@@ -66,7 +66,7 @@ def test_a_service_goes_on_from_an_encrypted_location_whose_key_was_changed(lab:
     wait_condition(api, "Encrypted", "True", "Encrypted", f"AES-256-GCM, key {key_id(old)}, for every version")
 
     redis = Redis(lab, "sealed")
-    api.apply(policy("sealed", every="2s", location="sealed", retention={"keepLast": 3}))
+    api.apply(policy("sealed", every="2s", storage=["sealed"], retention={"keepLast": 3}))
     redis.create("redis", options=("--constraint", "node.hostname!=n1"))
     secret = os.urandom(24).hex()
     redis.cli("SET", "secret", secret)

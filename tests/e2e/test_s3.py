@@ -36,7 +36,7 @@ def test_a_service_goes_on_elsewhere_from_a_bucket(lab: Lab, api: Api, offsite: 
 
     wait_until("every node to reach the bucket", is_reachable, limit_s=60)
     redis = Redis(lab, "faraway")
-    api.apply(policy("faraway", every="3s", location="offsite", retention={"keepLast": 2}))
+    api.apply(policy("faraway", every="3s", storage=["offsite"], retention={"keepLast": 2}))
     redis.create("redis", options=("--constraint", "node.hostname!=n1"))
     redis.fill(KEYS, VALUE_BYTES)
     join_network(lab, ["n2", "n3"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
+import socket
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,25 @@ async def read_line(reader: asyncio.StreamReader) -> dict[str, Any]:
     return value
 
 
+def _listen(path: Path) -> socket.socket:
+    """A socket at that path, which was never open to anybody but root.
+
+    It gets its mode in a folder of its own: the process' umask would change what other threads make meanwhile.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as private:
+            made = Path(private, "s")
+            listener.bind(str(made))
+            made.chmod(0o600)
+            made.rename(path)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 class ShimServer:
     """Listens on the socket; only root may speak to it."""
 
@@ -86,13 +106,7 @@ class ShimServer:
     @contextlib.asynccontextmanager
     async def listening(self) -> Any:
         """Answers questions inside the `async with` block. Raises OSError when the socket cannot be made."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(self._serve, str(self._path), limit=LINE_LIMIT)
-        finally:
-            os.umask(mask)
+        server = await asyncio.start_unix_server(self._serve, sock=_listen(self._path), limit=LINE_LIMIT)
         try:
             yield
         finally:
