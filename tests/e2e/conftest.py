@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from swarmlab import Lab, LabError
+from swarmlab.process import wait_until
 from swarmlab.settings import CHECKOUT
 from swarmlab.workload import Api, alive_manager
 
@@ -43,6 +44,16 @@ def api(lab: Lab) -> Api:
     return Api(lab)
 
 
+def _clear(lab: Lab) -> bool:
+    """Every node active and no service left. Raises LabError while the Swarm has no leader or does not answer."""
+    manager = alive_manager(lab)
+    for node in lab.nodes:
+        manager.execute(["docker", "node", "update", "--availability", "active", node.name], limit_s=10)
+    for service in manager.execute(["docker", "service", "ls", "-q"], limit_s=10).stdout.split():
+        manager.execute(["docker", "service", "rm", service], limit_s=10)
+    return True
+
+
 @pytest.fixture(autouse=True)
 def tidy(request: pytest.FixtureRequest) -> Iterator[None]:
     """Whatever a test does to the lab is taken back: nodes on, cables whole, no services, no policies."""
@@ -56,10 +67,7 @@ def tidy(request: pytest.FixtureRequest) -> Iterator[None]:
             lab.boot(node.name)
         elif not lab.is_connected(node.name):
             lab.mend(node.name)
-        node.execute(["docker", "node", "update", "--availability", "active", node.name], check=False)
-    manager = alive_manager(lab)
-    for service in manager.execute(["docker", "service", "ls", "-q"]).stdout.split():
-        manager.execute(["docker", "service", "rm", service], check=False)
+    wait_until("the Swarm to do as it is told again", lambda: _clear(lab), limit_s=120)
     api = Api(lab)
     with contextlib.suppress(LabError):
         api.run("delete", "checkpointpolicies", "--all", "-n", "default")

@@ -22,7 +22,7 @@ def offsite(lab: Lab, api: Api) -> dict[str, Any]:
     location = {
         "apiVersion": "swarmkeep.dev/v1alpha1",
         "kind": "StorageLocation",
-        "metadata": {"name": "offsite"},
+        "metadata": {"name": "bucket"},
         "spec": {"s3": s3, "bandwidthLimit": "100Mi"},
     }
     api.apply(location)
@@ -31,12 +31,12 @@ def offsite(lab: Lab, api: Api) -> dict[str, Any]:
 
 def test_a_service_goes_on_elsewhere_from_a_bucket(lab: Lab, api: Api, offsite: dict[str, Any]) -> None:
     def is_reachable() -> bool:
-        status = api.get("storagelocation", "offsite").get("status", {})
+        status = api.get("storagelocation", "bucket").get("status", {})
         return any(item["type"] == "Reachable" and item["status"] == "True" for item in status.get("conditions", ()))
 
     wait_until("every node to reach the bucket", is_reachable, limit_s=60)
     redis = Redis(lab, "faraway")
-    api.apply(policy("faraway", every="3s", storage=["offsite"], retention={"keepLast": 2}))
+    api.apply(policy("faraway", every="3s", storage=["bucket"], retention={"keepLast": 2}))
     redis.create("redis", options=("--constraint", "node.hostname!=n1"))
     redis.fill(KEYS, VALUE_BYTES)
     join_network(lab, ["n2", "n3"])
@@ -53,7 +53,7 @@ def test_a_service_goes_on_elsewhere_from_a_bucket(lab: Lab, api: Api, offsite: 
     assert start["version"] >= newest
     # The node that it runs on now has never had it: what it was restored from can only have come from the bucket.
     assert not [path for path in (lab.settings.shared / "swarmkeep").rglob("*") if "faraway" in path.name]
-    status = api.get("storagelocation", "offsite")["status"]
+    status = api.get("storagelocation", "bucket")["status"]
     assert (status["type"], status["where"]) == ("s3", f"s3://{S3_BUCKET}/swarm-a at {lab.settings.s3}")
     reachable = next(item for item in status["conditions"] if item["type"] == "Reachable")
     assert "If-None-Match" not in reachable["message"]
