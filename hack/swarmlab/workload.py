@@ -192,9 +192,12 @@ class Api:
     def run(self, *words: str, input: str | None = None, check: bool = True) -> str:
         """`swarmkeep WORDS`; returns what it prints. Raises LabError when it fails."""
         command = [sys.executable, "-m", "swarmkeep", *words]
-        done = subprocess.run(
-            command, env=self._environment, input=input, capture_output=True, text=True, timeout=60, check=False
-        )
+        try:
+            done = subprocess.run(
+                command, env=self._environment, input=input, capture_output=True, text=True, timeout=60, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise LabError(f"swarmkeep {' '.join(words)} has not ended within 60 s") from None
         if check and done.returncode != 0:
             raise LabError(f"swarmkeep {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout

@@ -25,7 +25,8 @@ def offsite(lab: Lab, api: Api) -> Iterator[Path]:
         }
     )
     yield folder
-    api.run("delete", "checkpoints", "--all", "-n", "default", "--timeout", "60s", check=False)
+    api.run("delete", "checkpointpolicy", "twice", check=False)
+    api.run("delete", "checkpoints", "-l", "swarmkeep.dev/workload=twice.1", "--timeout", "40s", check=False)
     api.run("delete", "storagelocation", "offsite", check=False)
 
 
