@@ -19,7 +19,7 @@ S3_ACCESS_KEY, S3_SECRET_KEY = "lab", "lab-secret-key"
 
 def add_service(node: Node, name: str, command: str) -> None:
     """Makes the node's supervisor run `command` and start it again whenever it ends."""
-    script = f"#!/bin/sh\nexec >> {LOGS}/{name}.log 2>&1\nulimit -n 65536\nexec {command}\n"
+    script = f"#!/bin/sh\nexec >> {LOGS}/{name}.log 2>&1\nulimit -n 65536 2> /dev/null\nexec {command}\n"
     node.write(f"{LOGS}/.keep", "")
     node.write(f"/etc/lab/service/{name}/run", script, mode=0o755)
 
