@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from datetime import datetime
@@ -33,6 +34,8 @@ def tell(text: str) -> None:
 def main() -> int:
     """Plays the demo on the lab; returns 0 only if the proof holds."""
     lab = Lab()
+    # Being told to end cleans up like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         step("Booting three nodes: a real Docker Swarm, etcd, SwarmKeep")
         lab.up()
@@ -40,6 +43,9 @@ def main() -> int:
     except LabError as error:
         print(f"\nThe demo could not go on: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
     finally:
         step("Taking the lab down")
         lab.down()
