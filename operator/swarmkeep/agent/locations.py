@@ -36,8 +36,6 @@ class _Location:
     """The same by the short way: it answers at once, be it that nobody is there."""
     storage: Storage | None = None
     found_id: str | None = None
-    problem: str | None = None
-    checking: asyncio.Future[None] | None = None
     rewrapped: tuple[Keyring, Rewrapped] | None = None
     """What the last rewrapping has found, and with which keys."""
 
