@@ -33,7 +33,6 @@ from swarmkeep.agent.runtime.dump import (
     DumpResult,
     has_ended_processes,
     is_dumping,
-    release_gate,
 )
 from swarmkeep.agent.spare import Spare
 from swarmkeep.agent.staged import Progress, Staged, find_staged, is_set_aside, is_taken
@@ -356,7 +355,6 @@ class VersionTaker:
         keep = {folder for staged in left for folder in (staged.folder, staged.work)}
         for folder in self._staging.glob("*/*"):
             if folder.is_dir() and folder not in keep and not is_set_aside(folder):
-                release_gate(folder)
                 shutil.rmtree(folder, ignore_errors=True)
         for unfinished in self._staging.glob("*/.*.tmp"):
             unfinished.unlink(missing_ok=True)

@@ -366,12 +366,6 @@ async def _unlock_network(pid: int) -> None:
         process.kill()
 
 
-def release_gate(work_dir: Path) -> None:
-    """Lets go who still waits at the gate of an agent that died; nothing is dumped then."""
-    with contextlib.suppress(OSError):
-        os.close(os.open(work_dir / GATE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-
-
 def _empty(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
