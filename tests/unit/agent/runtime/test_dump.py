@@ -32,7 +32,7 @@ def runc(tmp_path: Path) -> Runc:
     def make(body: str) -> Path:
         program = tmp_path / "runc"
         program.write_text(
-            f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nwork={tmp_path}/work\n'
+            f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nwork={tmp_path}/work\nexec 3>> {tmp_path}/criu-calls 7>&3\n'
             f"cp {tmp_path}/stats $work/stats-dump\n{body}\n"
         )
         program.chmod(0o755)
@@ -82,15 +82,15 @@ async def test_lets_criu_end_the_processes_of_a_final_version(
 
 
 LIKE_RUNC = "criu swrk 7\ntouch $work/../image/descriptors.json\ncriu swrk 3"
-"""Asks CRIU for its version, and later lets it dump."""
+"""Asks CRIU for its version, and later lets it dump, each time through the descriptor that it names."""
 
 
 @pytest.fixture
 def criu_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """A CRIU that writes down what it was called with."""
+    """A CRIU that says what it was called with to the one who called it."""
     program = tmp_path / "bin/criu"
     program.parent.mkdir()
-    body = f'echo "$2" >> {tmp_path}/criu-calls\n[ "$2" = 7 ] || touch {tmp_path}/work/dump.log\n'
+    body = f'eval "echo $2 >&$2"\n[ "$2" = 7 ] || touch {tmp_path}/work/dump.log\n'
     program.write_text(f"#!/bin/sh\n{body}")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
