@@ -1,4 +1,4 @@
-"""What the doctor wants to know of a node beside its features: Docker's runtime, `criu check`, processor, clock, room.
+"""What doctor and placement want to know of a node beside its features: what Docker has, processor, memory, room.
 
 All of it may be mended while the agent runs, so it is looked at again and again.
 """
@@ -6,6 +6,7 @@ All of it may be mended while the agent runs, so it is looked at again and again
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,13 @@ import structlog
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.disk_space import read_space
 from swarmkeep.agent.runtime.features import run_program
+from swarmkeep.agent.runtime.takings import (
+    containers_status,
+    free_memory,
+    listening_ports,
+    network_list,
+    volume_list,
+)
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.kube.client import Client
 
@@ -44,6 +52,7 @@ class HostReport:
         self._status: dict[str, Any] = {}
         self._looks: dict[str, asyncio.Task[dict[str, Any]]] = {}
         self._read_at: float | None = None
+        self._free_memory: int | None = None
 
     async def status(self) -> dict[str, Any]:
         """Fields of the Node's status. Never raises; what does not answer keeps what it said before."""
@@ -51,7 +60,12 @@ class HostReport:
         if self._read_at is None or now - self._read_at >= REFRESH_S:
             self._read_at = now
             parts = await asyncio.gather(
-                self._docker(), _criu_check(), asyncio.to_thread(_cpu_features), self._clock(), self._disks()
+                self._docker(),
+                _criu_check(),
+                asyncio.to_thread(_cpu_features),
+                self._clock(),
+                self._disks(),
+                self._capacity(),
             )
             for part in parts:
                 self._status |= part
@@ -60,10 +74,24 @@ class HostReport:
     async def _docker(self) -> dict[str, Any]:
         try:
             info, images = await self._containers.info(), await self._containers.images()
+            volumes, networks = await self._containers.volumes(), await self._containers.networks()
+            running, names = await self._containers.list_running(), await self._containers.plain_names()
         except Unavailable as error:
             log.warning("Docker does not tell what it is", error=str(error))
             return {}
-        return docker_status(info) | {"images": image_list(images)}
+        ports = await asyncio.to_thread(listening_ports)
+        return docker_status(info) | {
+            "images": image_list(images),
+            "volumes": volume_list(volumes),
+            "networks": network_list(networks),
+            "containers": containers_status(running, names, ports),
+        }
+
+    async def _capacity(self) -> dict[str, Any]:
+        total_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self._free_memory = await asyncio.to_thread(free_memory, self._free_memory, total_bytes)
+        found = {"cpus": os.cpu_count() or 1, "memoryBytes": total_bytes, "freeMemoryBytes": self._free_memory}
+        return {"capacity": {name: value for name, value in found.items() if value is not None}}
 
     async def _clock(self) -> dict[str, Any]:
         before = datetime.now(UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import structlog
@@ -69,6 +68,7 @@ class NodeReport:
         features = self._features
         return {
             "swarmNodeID": features.swarm_node_id,
+            "machine": features.machine,
             "addresses": [features.swarm_address] if features.swarm_address else [],
             "versions": {
                 "swarmkeep": swarmkeep.__version__,
@@ -81,10 +81,6 @@ class NodeReport:
                 "lazyPages": features.lazy_pages,
                 "memoryTracking": features.memory_tracking,
                 "cgroupVersion": features.cgroup_version,
-            },
-            "capacity": {
-                "cpus": os.cpu_count() or 1,
-                "memoryBytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             },
             "locations": locations,
             "standbys": self._standby.report(),

@@ -130,6 +130,7 @@ class World:
             workers=self.workers(),
             scrub_interval=self._scrub_interval,
             standbys=self._standbys(ref, service) if policy is not None and policy.restore.warm_standby else (),
+            constraints=service.constraints if service is not None else (),
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarmkeep.model.conditions import find_condition
+from swarmkeep.model.swarm import SwarmNode
 from swarmkeep.model.wire import Object, section
 
 
@@ -30,6 +31,33 @@ class SeenLocation:
     message: str
     space: Space | None = None
     """None for what has no end, as a bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that a node's Docker knows."""
+
+    driver: str
+    scope: str
+    """`local`, or `swarm` for one that all nodes have."""
+    attachable: bool
+    """Whether plain containers may be on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a node has, and what of it is taken."""
+
+    cpus: int = 0
+    """Processors; 0 when not reported, as everywhere here."""
+    memory_bytes: int = 0
+    free_memory_bytes: int | None = None
+    """What programs could get now, to a sixteenth of all."""
+    running: int = 0
+    """Containers that run, Swarm's tasks included."""
+    taken_memory_bytes: int = 0
+    """Reservations of containers, and limits of plain containers without one."""
+    taken_cpus: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +87,21 @@ class NodeFacts:
     images: Mapping[str, str] = field(default_factory=dict)
     """Image ids by name, by tag as well as by digest."""
     locations: tuple[SeenLocation, ...] = ()
+    swarm: SwarmNode | None = None
+    """What the Swarm's managers say of it; None when they do not have it, or nobody has asked yet."""
+    machine: str = ""
+    """Processor architecture."""
+    creates_containers: bool = False
+    """Its agent can make a plain container out of a version."""
+    load: Load = Load()
+    volumes: frozenset[str] | None = None
+    networks: Mapping[str, Network] | None = None
+    container_names: frozenset[str] = frozenset()
+    """Of plain containers."""
+    ports: frozenset[str] = frozenset()
+    """Ports of the node that are taken, as `8080/tcp`."""
+    standbys: Mapping[str, int] = field(default_factory=dict)
+    """Versions that it keeps ready, by workload as `namespace/name`."""
 
 
 def parse_node(obj: Object) -> NodeFacts:
@@ -83,7 +126,32 @@ def parse_node(obj: Object) -> NodeFacts:
         spaces=tuple(_space(item["name"], item) for item in status.get("disks") or ()),
         images={item["name"]: item["id"] for item in status.get("images") or ()},
         locations=tuple(map(_location, status.get("locations") or ())),
+        swarm=_swarm(section(status, "swarm")),
+        machine=status.get("machine", ""),
+        creates_containers=features.get("createsContainers", False),
+        load=_load(section(status, "capacity"), section(status, "containers")),
+        volumes=frozenset(status["volumes"]) if "volumes" in status else None,
+        networks={item["name"]: _network(item) for item in status["networks"]} if "networks" in status else None,
+        container_names=frozenset(section(status, "containers").get("names") or ()),
+        ports=frozenset(section(status, "containers").get("ports") or ()),
+        standbys={
+            item["workload"]: item["version"]
+            for item in status.get("standbys") or ()
+            if item.get("version") is not None
+        },
     )
+
+
+def swarm_wire(node: SwarmNode) -> dict[str, Any]:
+    """`status.swarm`. Labels are a list, so that a merge leaves none that is gone."""
+    return {
+        "id": node.id,
+        "hostname": node.hostname,
+        "role": "manager" if node.manager else "worker",
+        "availability": node.availability,
+        "address": node.address,
+        "labels": [f"{name}={value}" for name, value in sorted(node.labels.items())],
+    }
 
 
 def _space(name: str, raw: Mapping[str, Any]) -> Space:
@@ -95,3 +163,33 @@ def _location(raw: Mapping[str, Any]) -> SeenLocation:
     return SeenLocation(
         raw["name"], raw["reachable"], raw.get("message", ""), _space(raw["name"], disk) if disk else None
     )
+
+
+def _swarm(raw: Mapping[str, Any]) -> SwarmNode | None:
+    if "hostname" not in raw:
+        return None
+    return SwarmNode(
+        id=raw.get("id", ""),
+        hostname=raw["hostname"],
+        # Whether it lives is in the condition Ready.
+        ready=True,
+        availability=raw.get("availability", "active"),
+        manager=raw.get("role") == "manager",
+        address=raw.get("address", ""),
+        labels={name: value for name, _, value in (label.partition("=") for label in raw.get("labels") or ())},
+    )
+
+
+def _load(capacity: Mapping[str, Any], containers: Mapping[str, Any]) -> Load:
+    return Load(
+        cpus=capacity.get("cpus", 0),
+        memory_bytes=capacity.get("memoryBytes", 0),
+        free_memory_bytes=capacity.get("freeMemoryBytes"),
+        running=containers.get("running", 0),
+        taken_memory_bytes=containers.get("memoryBytes", 0),
+        taken_cpus=containers.get("cpus", 0),
+    )
+
+
+def _network(raw: Mapping[str, Any]) -> Network:
+    return Network(raw.get("driver", ""), raw.get("scope", "local"), raw.get("attachable", False))

@@ -45,6 +45,25 @@ class Tcp(StrEnum):
     REFUSE = "Refuse"
 
 
+class Strategy(StrEnum):
+    """Which of several nodes that can run a plain container does."""
+
+    SPREAD = "Spread"
+    """The one with most room."""
+    BIN_PACK = "BinPack"
+    """The fullest that still has room."""
+    RANDOM = "Random"
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementRules:
+    """Where a plain container may go on when its node is lost."""
+
+    constraints: tuple[str, ...] = ()
+    """What must hold of the node, as Swarm writes it: `node.labels.zone==a`."""
+    strategy: Strategy = Strategy.SPREAD
+
+
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Which services a policy is for; exactly one field is set."""
@@ -126,6 +145,7 @@ class Policy:
     fencing: Fencing
     services: tuple[str, ...] = ()
     """Names of the services that the operator found to match."""
+    placement: PlacementRules = PlacementRules()
 
     @property
     def location(self) -> str:
@@ -138,6 +158,7 @@ def parse_policy(obj: Object) -> Policy:
     meta, spec = section(obj, "metadata"), section(obj, "spec")
     ref = Ref(meta.get("namespace", "default"), meta["name"])
     schedule, checkpoint, restore = section(spec, "schedule"), section(spec, "checkpoint"), section(spec, "restore")
+    placement = section(spec, "placement")
     every = parse_duration(schedule["every"])
     if every < MIN_EVERY:
         raise InvalidObject(f"checkpointpolicy {ref}: spec.schedule.every is {schedule['every']}, the shortest is 1s")
@@ -169,6 +190,9 @@ def parse_policy(obj: Object) -> Policy:
         ),
         fencing=Fencing(spec.get("fencing", "Strict")),
         services=tuple(section(obj, "status").get("services") or ()),
+        placement=PlacementRules(
+            tuple(placement.get("constraints") or ()), Strategy(placement.get("strategy", "Spread"))
+        ),
     )
 
 

@@ -37,6 +37,16 @@ class ContainerTraits:
     mounts: tuple[Mount, ...]
     connections: bool
     """Whether it was seen with established TCP connections."""
+    name: str = ""
+    """The container's name; a task's is made up by the Swarm."""
+    networks: tuple[str, ...] = ()
+    """Names of the networks that it is on, without those that every Docker has."""
+    ports: tuple[str, ...] = ()
+    """Ports of the node that it publishes, as `8080/tcp`."""
+    memory_bytes: int = 0
+    """The memory that is set aside for it: its reservation, else its limit; 0 when it has neither."""
+    cpus: float = 0
+    """The processors that it may use at most; 0 when that is not limited."""
 
 
 def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
@@ -53,6 +63,11 @@ def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
             for mount in traits.mounts
         ],
         "connections": traits.connections,
+        "name": traits.name,
+        "networks": list(traits.networks),
+        "ports": list(traits.ports),
+        "memoryBytes": traits.memory_bytes,
+        "cpus": traits.cpus,
     }
 
 
@@ -70,6 +85,11 @@ def parse_traits(workload: Object) -> ContainerTraits | None:
         devices=tuple(raw.get("devices") or ()),
         mounts=tuple(map(_mount, raw.get("mounts") or ())),
         connections=raw.get("connections", False),
+        name=raw.get("name", ""),
+        networks=tuple(raw.get("networks") or ()),
+        ports=tuple(raw.get("ports") or ()),
+        memory_bytes=raw.get("memoryBytes", 0),
+        cpus=raw.get("cpus", 0),
     )
 
 

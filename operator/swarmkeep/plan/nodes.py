@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from swarmkeep.model.conditions import Condition, Status, find_condition
+from swarmkeep.model.node import swarm_wire
 from swarmkeep.model.swarm import SwarmNode
 from swarmkeep.plan.actions import Plan, StatusPatch, Tell
 
@@ -51,6 +52,9 @@ def plan_node(view: NodeView, now: datetime) -> Plan:
         wake_at = now + (view.lease.duration - view.lease.age) + timedelta(milliseconds=20)
     if condition is None:
         return Plan("", wake_at=wake_at)
+    fields: dict[str, Any] = {}
+    if view.swarm_known:
+        fields["swarm"] = swarm_wire(view.swarm) if view.swarm is not None else None
     actions = []
     was_lost, lost = is_lost(view.conditions), condition.reason in _LOST
     if lost and not was_lost and before is not None:
@@ -59,7 +63,7 @@ def plan_node(view: NodeView, now: datetime) -> Plan:
         actions.append(Tell(False, "NodeReady", condition.message))
     changed = before is None or (before.get("status"), before.get("reason")) != (condition.status, condition.reason)
     reason = f"{view.name}: {condition.message}" if changed else ""
-    return Plan(reason, tuple(actions), StatusPatch(conditions=(condition,)), wake_at)
+    return Plan(reason, tuple(actions), StatusPatch(fields, (condition,)), wake_at)
 
 
 def is_lost(conditions: tuple[Mapping[str, Any], ...]) -> bool:

@@ -72,6 +72,8 @@ class WorkloadView:
     """How often each version is read back unasked; zero for never."""
     standbys: tuple[StandbyNode, ...] = ()
     """All nodes, as far as they may keep it ready; none when the policy does not want that."""
+    constraints: tuple[str, ...] = ()
+    """Those of its service."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -204,14 +206,15 @@ def _prune(view: WorkloadView, now: datetime) -> tuple[list[AssignCheckpoint | D
 
 def _swarm(view: WorkloadView) -> dict[str, Any] | None:
     task = view.task
-    if task is None:
+    if task is None and not view.constraints:
         return None
     return {
-        "taskID": task.id,
+        "taskID": task.id if task else None,
         "node": view.task_node or None,
-        "state": task.state,
-        "desiredState": task.desired_state,
-        "message": task.message or None,
+        "state": task.state if task else None,
+        "desiredState": task.desired_state if task else None,
+        "message": (task.message if task else "") or None,
+        "constraints": list(view.constraints) or None,
     }
 
 

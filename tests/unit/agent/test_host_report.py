@@ -15,7 +15,10 @@ import pytest
 from swarmkeep.agent import host_report as module
 from swarmkeep.agent.host_report import HostReport, clock_offset_s, cpu_features, docker_status, image_list
 from swarmkeep.agent.runtime.disk_space import STEPS, read_space
+from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.errors import Unavailable
+
+from .runtime.test_facts import changed
 
 NOON = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 
@@ -105,6 +108,18 @@ class Docker:
     async def images(self) -> Mapping[str, str]:
         return {"redis:7": "sha256:1"}
 
+    async def volumes(self) -> list[str]:
+        return ["data"]
+
+    async def networks(self) -> list[Mapping[str, Any]]:
+        return [{"Name": "bridge"}, {"Name": "shop", "Driver": "overlay", "Scope": "swarm", "Attachable": True}]
+
+    async def list_running(self) -> list[ContainerFacts]:
+        return [read_facts(changed(HostConfig__Memory=1 << 20))]
+
+    async def plain_names(self) -> list[str]:
+        return ["db"]
+
 
 class Api:
     """A transport whose server's clock is an hour behind."""
@@ -130,6 +145,10 @@ async def test_what_does_not_answer_keeps_what_it_said(tmp_path: Path, no_pause:
     first = await report.status()
     assert first["storageDriver"] == "overlay2"
     assert first["images"] == [{"name": "redis:7", "id": "sha256:1"}]
+    assert first["volumes"] == ["data"]
+    assert [network["name"] for network in first["networks"]] == ["shop"]
+    assert (first["containers"]["running"], first["containers"]["names"]) == (1, ["db"])
+    assert first["capacity"]["freeMemoryBytes"] <= first["capacity"]["memoryBytes"]
     assert abs(first["clockOffsetSeconds"] - 3600) <= 1
     assert [disk["name"] for disk in first["disks"]] == ["state"]
     assert isinstance(first["criuCheck"]["passed"], bool)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from swarmkeep.errors import InvalidObject
-from swarmkeep.model.policy import RetentionRules
+from swarmkeep.model.policy import PlacementRules, RetentionRules, Strategy
 
 from ..objects import policy
 
@@ -26,3 +26,9 @@ def test_all_rules_are_read_and_said_again_as_they_were_written() -> None:
 def test_a_limit_that_says_nothing_is_refused(limit: str, problem: str) -> None:
     with pytest.raises(InvalidObject, match=problem):
         policy(retention={"maxAge": limit})
+
+
+def test_a_plain_container_goes_where_there_is_most_room_unless_the_policy_says_otherwise() -> None:
+    assert policy().placement == PlacementRules((), Strategy.SPREAD)
+    raw = {"constraints": ["node.role==worker"], "strategy": "BinPack"}
+    assert policy(placement=raw).placement == PlacementRules(("node.role==worker",), Strategy.BIN_PACK)

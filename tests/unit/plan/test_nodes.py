@@ -77,3 +77,15 @@ def test_loss_and_return_are_told_once() -> None:
 
 def test_a_node_that_was_never_seen_alive_is_no_news() -> None:
     assert plan_node(view(lease=None), NOW).actions == ()
+
+
+def test_what_the_swarm_says_stays_on_the_node_while_the_swarm_cannot_be_asked() -> None:
+    labelled = plan_node(view(swarm=replace(HERE, labels={"zone": "a"})), NOW)
+    assert labelled.status is not None
+    assert labelled.status.fields["swarm"]["labels"] == ["zone=a"]
+    silent = plan_node(view(swarm=None, swarm_known=False), NOW)
+    assert silent.status is not None
+    assert "swarm" not in silent.status.fields
+    gone = plan_node(view(swarm=None), NOW)
+    assert gone.status is not None
+    assert gone.status.fields == {"swarm": None}

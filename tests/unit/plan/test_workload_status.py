@@ -251,7 +251,9 @@ def test_it_is_looked_at_again_when_a_version_will_have_reached_its_limit() -> N
 
 
 def test_what_the_swarm_says_is_passed_on() -> None:
-    plan = plan_workload(view(task=replace(task(), message="no suitable node")), NOW)
+    plan = plan_workload(
+        view(task=replace(task(), message="no suitable node"), constraints=("node.role==worker",)), NOW
+    )
     assert plan.status is not None
     assert plan.status.fields["swarm"] == {
         "taskID": "t1",
@@ -259,6 +261,7 @@ def test_what_the_swarm_says_is_passed_on() -> None:
         "state": "running",
         "desiredState": "running",
         "message": "no suitable node",
+        "constraints": ["node.role==worker"],
     }
 
 

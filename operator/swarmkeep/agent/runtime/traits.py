@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmkeep.agent.runtime.facts import ContainerFacts
+from swarmkeep.agent.runtime.takings import EVERYWHERE, cpu_limit, published_ports, set_aside_bytes
 from swarmkeep.model.traits import ContainerTraits, Mount
 
 PROC = Path("/proc")
@@ -72,6 +73,11 @@ def read_traits(facts: ContainerFacts, *, connections: bool) -> ContainerTraits:
         devices=tuple(sorted(set(devices))),
         mounts=tuple(sorted(map(_mount, facts.raw.get("Mounts") or ()), key=lambda mount: mount.target)),
         connections=connections,
+        name=facts.name,
+        networks=tuple(name for name in facts.networks if name not in EVERYWHERE),
+        ports=published_ports(host),
+        memory_bytes=set_aside_bytes(host),
+        cpus=cpu_limit(host),
     )
 
 
