@@ -20,10 +20,10 @@ from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.disk_space import read_space
 from swarmkeep.agent.runtime.features import run_program
 from swarmkeep.agent.runtime.takings import (
-    containers_status,
     free_memory,
     listening_ports,
     network_list,
+    taken_status,
     volume_list,
 )
 from swarmkeep.errors import SwarmKeepError, Unavailable
@@ -84,7 +84,7 @@ class HostReport:
             "images": image_list(images),
             "volumes": volume_list(volumes),
             "networks": network_list(networks),
-            "containers": containers_status(running, names, ports),
+            "taken": taken_status(running, names, ports),
         }
 
     async def _capacity(self) -> dict[str, Any]:

@@ -129,11 +129,11 @@ def parse_node(obj: Object) -> NodeFacts:
         swarm=_swarm(section(status, "swarm")),
         machine=status.get("machine", ""),
         creates_containers=features.get("createsContainers", False),
-        load=_load(section(status, "capacity"), section(status, "containers")),
+        load=_load(section(status, "capacity"), section(status, "taken")),
         volumes=frozenset(status["volumes"]) if "volumes" in status else None,
         networks={item["name"]: _network(item) for item in status["networks"]} if "networks" in status else None,
-        container_names=frozenset(section(status, "containers").get("names") or ()),
-        ports=frozenset(section(status, "containers").get("ports") or ()),
+        container_names=frozenset(section(status, "taken").get("names") or ()),
+        ports=frozenset(section(status, "taken").get("ports") or ()),
         standbys={
             item["workload"]: item["version"]
             for item in status.get("standbys") or ()
@@ -180,14 +180,14 @@ def _swarm(raw: Mapping[str, Any]) -> SwarmNode | None:
     )
 
 
-def _load(capacity: Mapping[str, Any], containers: Mapping[str, Any]) -> Load:
+def _load(capacity: Mapping[str, Any], taken: Mapping[str, Any]) -> Load:
     return Load(
         cpus=capacity.get("cpus", 0),
         memory_bytes=capacity.get("memoryBytes", 0),
         free_memory_bytes=capacity.get("freeMemoryBytes"),
-        running=containers.get("running", 0),
-        taken_memory_bytes=containers.get("memoryBytes", 0),
-        taken_cpus=containers.get("cpus", 0),
+        running=taken.get("running", 0),
+        taken_memory_bytes=taken.get("memoryBytes", 0),
+        taken_cpus=taken.get("cpus", 0),
     )
 
 

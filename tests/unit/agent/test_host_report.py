@@ -147,7 +147,7 @@ async def test_what_does_not_answer_keeps_what_it_said(tmp_path: Path, no_pause:
     assert first["images"] == [{"name": "redis:7", "id": "sha256:1"}]
     assert first["volumes"] == ["data"]
     assert [network["name"] for network in first["networks"]] == ["shop"]
-    assert (first["containers"]["running"], first["containers"]["names"]) == (1, ["db"])
+    assert (first["taken"]["running"], first["taken"]["names"]) == (1, ["db"])
     assert first["capacity"]["freeMemoryBytes"] <= first["capacity"]["memoryBytes"]
     assert abs(first["clockOffsetSeconds"] - 3600) <= 1
     assert [disk["name"] for disk in first["disks"]] == ["state"]

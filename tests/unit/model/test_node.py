@@ -24,7 +24,7 @@ def test_what_placement_needs_is_read() -> None:
             machine="x86_64",
             features={"createsContainers": True},
             capacity={"cpus": 4, "memoryBytes": 100, "freeMemoryBytes": 50},
-            containers={"running": 2, "memoryBytes": 30, "cpus": 1.5, "names": ["db"], "ports": ["80/tcp"]},
+            taken={"running": 2, "memoryBytes": 30, "cpus": 1.5, "names": ["db"], "ports": ["80/tcp"]},
             volumes=["data"],
             networks=[{"name": "shop", "driver": "overlay", "scope": "swarm", "attachable": True}],
             standbys=[{"workload": "default/redis.1", "version": 4}, {"workload": "default/redis.2"}],

@@ -26,8 +26,8 @@ _LISTENING = "0A"
 _UNCONNECTED = "07"
 
 
-def containers_status(running: Iterable[ContainerFacts], names: Iterable[str], ports: Iterable[str]) -> dict[str, Any]:
-    """`status.containers`: what the running containers take; `names` of plain containers, `ports` that programs have.
+def taken_status(running: Iterable[ContainerFacts], names: Iterable[str], ports: Iterable[str]) -> dict[str, Any]:
+    """`status.taken`: what the running containers take; `names` of plain containers, `ports` that programs have.
 
     A task's limits are no promise: Swarm counts only reservations.
     """

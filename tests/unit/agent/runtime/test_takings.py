@@ -11,13 +11,13 @@ from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.runtime.takings import (
     TASK_LABEL,
     VOLUMES_TOLD,
-    containers_status,
     cpu_limit,
     free_memory,
     listening_ports,
     network_list,
     published_ports,
     set_aside_bytes,
+    taken_status,
     volume_list,
 )
 from swarmkeep.agent.runtime.traits import read_traits
@@ -62,7 +62,7 @@ def test_limits_of_tasks_do_not_count_as_swarm_does_not_count_them() -> None:
     limits = {"HostConfig__Memory": 100, "HostConfig__NanoCpus": 10**9, "HostConfig__PortBindings": BOUND}
     plain = read_facts(changed(**limits))
     task = read_facts(changed(**limits, HostConfig__MemoryReservation=30, Config__Labels={TASK_LABEL: "t"}))
-    assert containers_status([plain, task], ["b", "a"], {"22/tcp", "80/tcp"}) == {
+    assert taken_status([plain, task], ["b", "a"], {"22/tcp", "80/tcp"}) == {
         "running": 2,
         "memoryBytes": 130,
         "cpus": 1,
