@@ -24,10 +24,13 @@ from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.policy import RestoreRules
 from swarmkeep.model.traits import traits_wire
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Phase, Workload, parse_workload
-from swarmkeep.plan.ends import blamed_version, end_status
+from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.crashes import Life, judge_life, ran_well
+from swarmkeep.plan.ends import end_status
 
 log = structlog.get_logger(__name__)
 
@@ -126,6 +129,7 @@ class Observer:
         await self._unseen.finish()
         for tracked in self._tracked:
             if tracked.ref not in self._tracked.coming_up:
+                self._end_row(tracked)
                 await self._report(tracked, running.get(tracked.container_id))
         if self._own.synced:
             for obj in list(self._own.objects.values()):
@@ -152,28 +156,51 @@ class Observer:
                 self._unseen.came_up(tracked, facts)
             how, exit_code = self._how_it_ended(tracked, facts)
             tracked.end = end_status(how, now, exit_code)
-            self._blame(tracked, how, (facts.ended_at if facts else None) or now)
+            self._judge(tracked, how, (facts.ended_at if facts else None) or now)
         self._tracked.save(tracked)
         self._freezes.forget(tracked.container_id)
         self._containers.forget(tracked.container_id)
         self._traits.forget(tracked.container_id)
         log.info("a protected task has ended", workload=str(tracked.ref), end=tracked.end)
 
-    def _blame(self, tracked: Tracked, how: End, ended_at: datetime) -> None:
-        """Counts an early death against the version that the task came from."""
+    def _judge(self, tracked: Tracked, how: End, ended_at: datetime) -> None:
+        """Holds a crash against the version that the task came from, and counts crashes in a row."""
         started = tracked.start or {}
-        version = blamed_version(
-            started.get("version"),
-            how,
-            max(timedelta(0), ended_at - tracked.started_at),
+        newest = (tracked.newest or {}).get("number", 0)
+        life = Life(
+            restored=started.get("version"),
+            fresh=started.get("how") == "Fresh",
+            how=how,
+            ended_at=ended_at,
+            lived=max(timedelta(0), ended_at - tracked.started_at),
+            own_versions=range(tracked.number_before + 1, newest + 1),
             lost_pages=self._restores.lost_pages(tracked.container_id),
-            stored_since=(tracked.newest or {}).get("number", 0) > tracked.number_before,
         )
-        if version is not None:
-            count = tracked.failed_restores.get(str(version), 0) + 1
-            tracked.failed_restores[str(version)] = count
-            log.error("died soon after its restore", workload=str(tracked.ref), version=version, times=count)
+        policy = self._desired.policy(Ref(tracked.ref.namespace, tracked.policy))
+        attempts = (policy.restore if policy is not None else RestoreRules()).attempts
+        failed = {int(number): count for number, count in tracked.failed_restores.items()}
+        verdict = judge_life(life, failed, tracked.crashes, attempts)
+        tracked.failed_restores = {str(number): count for number, count in verdict.failed_restores.items()}
+        row_before, tracked.crashes = tracked.crashes, verdict.crashes
+        if life.restored is not None and tracked.crashes not in (None, row_before):
+            metrics.RESTORED_CRASHES.labels(str(how)).inc()
+            log.error(
+                "a restored process crashed",
+                workload=str(tracked.ref),
+                version=life.restored,
+                how=str(how),
+                lived_seconds=round(life.lived.total_seconds(), 1),
+                in_row=tracked.crashes.in_row if tracked.crashes else 0,
+                failed_restores=tracked.failed_restores,
+            )
         self._restores.forget(tracked.container_id)
+
+    def _end_row(self, tracked: Tracked) -> None:
+        """A process that runs well ends a row of crashes before it."""
+        if tracked.crashes is not None and tracked.end is None and ran_well(datetime.now(UTC) - tracked.started_at):
+            log.info("runs well after crashes", workload=str(tracked.ref), in_row=tracked.crashes.in_row)
+            tracked.crashes = None
+            self._tracked.save(tracked)
 
     def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
         exit_code = facts.exit_code if facts else None

@@ -27,11 +27,13 @@ from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import DataError, HostError, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.model.crashes import Crashes
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Phase
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.crashes import pause_left
 from swarmkeep.plan.ends import SeenEnd, end_status
 from swarmkeep.plan.protection import Protection
 from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
@@ -45,6 +47,8 @@ FETCH_LIMIT_S = 600.0
 OLDER_AFTER = timedelta(seconds=10)
 """How long a location that does not answer is waited for before an older version from another one is taken."""
 POLL_S = 0.2
+HOLD_LOOK = timedelta(seconds=1)
+"""How often a task that is held is decided about anew."""
 POLICIES_LIMIT_S = 30.0
 
 
@@ -69,6 +73,8 @@ class _Start:
     """How the task before ended; None when nobody saw it."""
     end_before: dict[str, Any] | None = None
     """The same, as status.lastEnd has it."""
+    crashes: Crashes | None = None
+    """Restored processes of it that crashed in a row until now."""
     layer_applied: bool = False
 
     @property
@@ -171,10 +177,11 @@ class Starts:
                 )
                 match decision:
                     case Hold(message=message):
-                        raise Refused(f"{start.ref} is held: {message}")
+                        await self._hold(start, message)
                     case Fresh():
                         return await self._start_fresh(start, decision, candidates, failed)
                     case Restore():
+                        await self._await_turn(start)
                         error = await self._try_restore(start, decision, candidates, failed)
                         if error is None:
                             return "restored"
@@ -224,6 +231,23 @@ class Starts:
                 return got
             await self._wait(start, got.message, min(got.retry_after_s, 1.0))
 
+    async def _hold(self, start: _Start, message: str) -> None:
+        """Lets a task that must not start wait for better times; refused at once it would be tried again at once."""
+        refusal = Refused(f"{start.ref} is held: {message}")
+        if start.conversation.waiting_for != message:
+            start.conversation.waiting_for = message
+            self._story.held(start.ref, refusal)
+        if datetime.now(UTC) + HOLD_LOOK > start.deadline:
+            raise refusal
+        await asyncio.sleep(HOLD_LOOK.total_seconds())
+
+    async def _await_turn(self, start: _Start) -> None:
+        """Amid a loop of crashes restores come ever more rarely."""
+        while left := pause_left(start.crashes, datetime.now(UTC)):
+            count = start.crashes.in_row if start.crashes else 0
+            what = f"the pause after {count} restored processes that crashed in a row"
+            await self._wait(start, what, min(left.total_seconds(), 1.0))
+
     async def _await_lease(self, start: _Start) -> None:
         """Goes on only while the node's lease is good: a start that took long may have outlived its claim."""
         if start.taken is None:
@@ -245,7 +269,9 @@ class Starts:
         start.spec_hash = container_spec_hash(start.facts, before.force_update)
         old = self._tracked.get(start.ref)
         if old is not None and old.epoch == before.claim.epoch:
+            start.crashes = old.crashes
             return {int(number): count for number, count in old.failed_restores.items()}
+        start.crashes = before.crashes
         return dict(before.failed_restores)
 
     def _seen_end(self, start: _Start) -> SeenEnd | None:
@@ -429,6 +455,7 @@ class Starts:
                 attempt=attempt,
                 end_before=start.end_before,
                 failed_restores={str(number): count for number, count in failed.items()},
+                crashes=start.crashes,
             )
         )
 

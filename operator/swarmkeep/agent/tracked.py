@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from swarmkeep.agent.journal import Journal
+from swarmkeep.model.crashes import Crashes, crashes_wire, parse_crashes
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.wire import format_time, optional_time, parse_time
 from swarmkeep.model.workload import Claim, End, Phase
@@ -51,6 +52,8 @@ class Tracked:
     end: dict[str, Any] | None = None
     """status.lastEnd of the workload, once the container has ended."""
     failed_restores: dict[str, int] = field(default_factory=dict)
+    crashes: Crashes | None = None
+    """Of the restored processes before it, and of itself once it has ended; None when there is no row of them."""
     stop_requested: bool = False
     """Docker asked it to stop: its end is no crash."""
     finalizing: bool = False
@@ -84,6 +87,7 @@ class Tracked:
             "replicas": self.replicas or None,
             "lastFailure": self.failure,
             "failedRestores": self.failed_restores or None,
+            "crashes": crashes_wire(self.crashes) if self.crashes else None,
             **({"lastStart": self.start} if self.start else {}),
             **({"lastEnd": self.end} if self.end else {}),
         }
@@ -145,6 +149,7 @@ def _to_record(tracked: Tracked) -> dict[str, Any]:
     record["phase"] = str(tracked.phase)
     record["started_at"] = format_time(tracked.started_at)
     record["last_try_at"] = format_time(tracked.last_try_at) if tracked.last_try_at else None
+    record["crashes"] = crashes_wire(tracked.crashes) if tracked.crashes else None
     return record
 
 
@@ -156,5 +161,6 @@ def _from_record(record: dict[str, Any]) -> Tracked:
             "phase": Phase(record["phase"]),
             "started_at": parse_time(record["started_at"]),
             "last_try_at": optional_time(record["last_try_at"]),
+            "crashes": parse_crashes(record.get("crashes") or {}),
         }
     )

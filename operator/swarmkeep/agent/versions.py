@@ -43,6 +43,7 @@ from swarmkeep.model.ident import Ref, checkpoint_name
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.wire import format_time
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.crashes import has_outlived
 from swarmkeep.plan.protection import SERVICE_ID
 from swarmkeep.plan.verification import must_stand_alone
 from swarmkeep.store.repository import Repository
@@ -281,7 +282,8 @@ class VersionTaker:
             if staged.frozen_s is not None:
                 tracked.newest["frozenSeconds"] = round(staged.frozen_s, 4)
             tracked.failure = None
-            tracked.failed_restores = {}
+            if has_outlived(datetime.now(UTC) - tracked.started_at):
+                tracked.failed_restores = {}
             if staged.reason is Reason.FINAL:
                 tracked.final_version = staged.number
             self._tracked.save(tracked)

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from swarmkeep.model.crashes import Crashes, parse_crashes
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.wire import Object, optional_time, section
 
@@ -119,6 +120,8 @@ class Workload:
     consecutive_failures: int
     """Versions in a row that could not be taken."""
     failed_restores: Mapping[int, int] = field(default_factory=dict)
+    crashes: Crashes | None = None
+    """Restored processes that crashed in a row; None while there is no such row."""
     swarm: SwarmView | None = None
     scrubbed_at: datetime | None = None
     """When one of its versions was last given out to be verified unasked."""
@@ -147,6 +150,7 @@ def parse_workload(obj: Object) -> Workload:
         last_end=_end(section(status, "lastEnd")),
         consecutive_failures=section(status, "lastFailure").get("consecutive", 0),
         failed_restores={int(number): count for number, count in section(status, "failedRestores").items()},
+        crashes=parse_crashes(section(status, "crashes")),
         swarm=_swarm(section(status, "swarm")),
         scrubbed_at=optional_time(status.get("scrubbedAt")),
         standby=section(status, "standby").get("node") or "",

@@ -40,6 +40,12 @@ NEWEST_VERSION_TIMESTAMP = Gauge(
     ["namespace", "workload"],
     registry=REGISTRY,
 )
+RESTORED_CRASHES = Counter(
+    "swarmkeep_restored_crashes_total",
+    "Restored processes that crashed before they had run well for five minutes, by how: Crashed, OutOfMemory.",
+    ["how"],
+    registry=REGISTRY,
+)
 VERIFICATIONS = Counter(
     "swarmkeep_verifications_total",
     "Versions read back, by how (Quick, Full) and result: good, damaged, failed (nothing was found out).",

@@ -1,17 +1,14 @@
-"""How the task before ended, and what an end says about the version that the task came from. Used by the agent."""
+"""How the task before ended. Used by the agent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, LastEnd, Workload
-
-EARLY_DEATH = timedelta(seconds=10)
-"""A restored process that crashes within this time is taken for a bad version, not for a bad program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +60,6 @@ def end_status(
         "exitCode": exit_code,
         "finalVersion": final_version,
     }
-
-
-def blamed_version(
-    restored: int | None, how: End, lived: timedelta, *, lost_pages: bool, stored_since: bool
-) -> int | None:
-    """The version whose restore counts as failed since the task that came from it ended like that.
-
-    `restored` is None for a task that started fresh. `lived` is the time from its start to its end, `lost_pages` says
-    that memory was missing for good, `stored_since` that a version of it has reached storage: then it was well.
-    """
-    if restored is None or stored_since:
-        return None
-    crashed_early = how in (End.CRASHED, End.OUT_OF_MEMORY) and lived < EARLY_DEATH
-    return restored if crashed_early or lost_pages else None
 
 
 def _is_of_an_earlier_task(last: LastEnd, workload: Workload) -> bool:

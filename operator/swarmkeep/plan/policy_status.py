@@ -150,6 +150,13 @@ def _degraded(members: Sequence[Member], replicated: Condition) -> Condition:
     held = [member.workload.ref.name for member in members if member.workload.phase is Phase.HELD]
     if held:
         return _condition("Degraded", Status.TRUE, "Held", f"not allowed to start: {_names(held)}")
+    looping = [
+        f"{member.workload.ref.name}: {(find_condition(member.conditions, 'CrashLoop') or {}).get('message')}"
+        for member in members
+        if _is_true(member, "CrashLoop")
+    ]
+    if looping:
+        return _condition("Degraded", Status.TRUE, "CrashLoop", _names(looping, "; "))
     drifted = [
         f"{member.workload.ref.name}: {(find_condition(member.conditions, 'Drift') or {}).get('message')}"
         for member in members

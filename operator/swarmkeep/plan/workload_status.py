@@ -21,6 +21,7 @@ from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, Plan, StatusPatch, Tell
 from swarmkeep.plan.assignments import removal
+from swarmkeep.plan.crashes import crash_loop
 from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.pruning import plan_pruning
 from swarmkeep.plan.schedule import overdue_after
@@ -115,6 +116,12 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     if must_note_scrub(view.checkpoints, view.workload, view.scrub_interval, now, given=given):
         fields["scrubbedAt"] = format_time(now)
     conditions = [protected, shown, whole]
+    if view.workload.crashes is not None or find_condition(view.conditions, "CrashLoop") is not None:
+        loop = crash_loop(view.workload)
+        conditions.append(loop)
+        if loop.status is Status.TRUE and not _holds(view.conditions, "CrashLoop", loop.reason):
+            said.append(f"{view.workload.ref} is in a crash loop")
+            actions.append(Tell(True, "CrashLoop", loop.message))
     wanted = view.policy is not None and view.selected and view.policy.restore.warm_standby > 0
     if wanted or view.workload.standby or find_condition(view.conditions, "Standby") is not None:
         locations = view.policy.locations if view.policy else ()

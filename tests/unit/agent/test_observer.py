@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from swarmkeep.agent import observer
+from swarmkeep.agent import observer, starts
 from swarmkeep.model.kinds import WORKLOAD
-from swarmkeep.plan import ends
+from swarmkeep.plan import crashes
 from swarmkeep.shim import create as shim
 from swarmkeep.shim.arguments import parse_call
 from swarmkeep.shim.settings import Settings
@@ -93,7 +95,7 @@ async def test_a_note_outweighs_what_the_agent_had_in_mind_when_it_died(tmp_path
 
 
 async def test_a_version_that_comes_up_and_dies_at_once_gives_way_to_the_one_before(
-    tmp_path: Path, shim_in: ShimIn
+    tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = room(tmp_path, shim_in, 1, 2, claim="n1", attempts=2)
     came_up = []
@@ -105,18 +107,72 @@ async def test_a_version_that_comes_up_and_dies_at_once_gives_way_to_the_one_bef
                 await ended(life, machine, f"c{number}", 139)
                 assert machine.api.status(REDIS)["failedRestores"] == {"2": number}
         assert came_up == ["restored v2", "restored v2", "restored v1"]
+        assert machine.api.status(REDIS)["crashes"]["inRow"] == 2
         assert await life.take_version() == 3
+        assert machine.api.status(REDIS)["failedRestores"] == {"2": 2}
+        monkeypatch.setattr(crashes, "EARLY_DEATH", timedelta(0))
+        assert await life.take_version() == 4
         await life.until("the counts to go", lambda: "failedRestores" not in machine.api.status(REDIS))
         await ended(life, machine, "c3", 1)
         assert "failedRestores" not in machine.api.status(REDIS)
         await running(life, machine, "c4")
-    assert machine.containers["c4"].came_up == ["restored v3"]
+    assert machine.containers["c4"].came_up == ["restored v4"]
+
+
+async def test_versions_of_a_process_that_crashes_again_and_again_count_together_and_restores_come_more_rarely(
+    tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = room(tmp_path, shim_in, 1, 2, claim="n1", attempts=2)
+    pause = timedelta(seconds=0.4)
+    monkeypatch.setattr(crashes, "FIRST_PAUSE", pause)
+    came_up, moments = [], []
+    async with machine.life() as life:
+        for number in range(1, 6):
+            await running(life, machine, f"c{number}")
+            came_up += machine.containers[f"c{number}"].came_up
+            moments.append(time.monotonic())
+            if number < 4:
+                # The poison that it was restored with goes on into every version that is taken of it.
+                await life.take_version()
+            await ended(life, machine, f"c{number}", 137 if number == 4 else 3)
+        status = machine.api.status(REDIS)
+    assert came_up == ["restored v2", "restored v3", "restored v1", "restored v5", "fresh"]
+    assert status["failedRestores"] == {"1": 2, "2": 2, "3": 2, "4": 2, "5": 2}
+    assert (status["crashes"]["inRow"], status["crashes"]["freshToo"]) == (4, True)
+    waits = [later - earlier for earlier, later in pairwise(moments)]
+    assert max(waits[:2]) < pause.total_seconds() <= waits[2]
+
+
+async def test_a_task_that_must_not_start_waits_instead_of_being_refused_again_and_again(
+    tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "HOLD_LOOK", timedelta(seconds=0.1))
+    machine = room(tmp_path, shim_in, 1, claim="n1", holdLimit="2s")
+    machine.policy["spec"]["restore"] |= {"otherwise": "Hold", "maxAge": "0s"}
+    begun = time.monotonic()
+    async with machine.life() as life:
+        assert "is held: none of 1 versions" in await machine.start(machine.container("c1"))
+        assert time.monotonic() - begun > 1.5
+        await life.until("the event", lambda: "Held" in machine.api.reasons())
+
+
+async def test_a_process_that_runs_well_ends_a_row_of_crashes(
+    tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = room(tmp_path, shim_in, 1, claim="n1")
+    async with machine.life() as life:
+        await running(life, machine, "c1")
+        await ended(life, machine, "c1", 3)
+        assert machine.api.status(REDIS)["crashes"]["inRow"] == 1
+        await running(life, machine, "c2")
+        monkeypatch.setattr(crashes, "RAN_WELL", timedelta(0))
+        await life.until("the row to end", lambda: "crashes" not in machine.api.status(REDIS))
 
 
 async def test_a_version_whose_pages_were_lost_counts_as_failed_however_late_it_dies(
     tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ends, "EARLY_DEATH", timedelta(0))
+    monkeypatch.setattr(crashes, "EARLY_DEATH", timedelta(0))
     machine = room(tmp_path, shim_in, 1, claim="n1")
     async with machine.life() as life:
         await running(life, machine)

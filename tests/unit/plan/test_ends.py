@@ -1,4 +1,4 @@
-"""The end before: the same answer however often a claim is taken. And which version an early death speaks against."""
+"""The end before: the same answer however often a claim is taken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmkeep.model.workload import Claim, End, parse_workload
-from swarmkeep.plan.ends import EARLY_DEATH, SeenEnd, blamed_version, end_before, end_status
+from swarmkeep.plan.ends import SeenEnd, end_before, end_status
 
 from ..objects import NOW, ago, stamp, workload, workload_object
 
@@ -74,27 +74,3 @@ def test_taking_the_claim_again_finds_the_same_end(
     assert after.claim == Claim("n2", before.claim.epoch + 1)
     for known in (seen, None):
         assert end_before(after, "n2", known, NOW + timedelta(seconds=9)).how == first.how
-
-
-EARLY, LATE = timedelta(seconds=2), EARLY_DEATH
-
-
-@pytest.mark.parametrize(
-    ("restored", "how", "lived", "lost_pages", "stored_since", "blamed"),
-    [
-        (7, End.CRASHED, EARLY, False, False, 7),
-        (7, End.OUT_OF_MEMORY, EARLY, False, False, 7),
-        (7, End.CRASHED, LATE, False, False, None),
-        (7, End.CRASHED, EARLY, False, True, None),
-        (7, End.EXITED, EARLY, False, False, None),
-        (7, End.STOPPED, EARLY, False, False, None),
-        (7, End.NODE_LOSS, EARLY, False, False, None),
-        (7, End.CRASHED, LATE, True, False, 7),
-        (7, End.CRASHED, LATE, True, True, None),
-        (None, End.CRASHED, EARLY, True, False, None),
-    ],
-)
-def test_a_version_whose_process_dies_at_once_counts_as_failed(
-    restored: int | None, how: End, lived: timedelta, lost_pages: bool, stored_since: bool, blamed: int | None
-) -> None:
-    assert blamed_version(restored, how, lived, lost_pages=lost_pages, stored_since=stored_since) == blamed
