@@ -240,9 +240,10 @@ class Importer:
 
 def _found(manifest: Manifest, workload: Ref, location: str) -> Found:
     sizes = {"memory": 0, "files": 0}
+    parts = {b"image": "memory", b"layer": "files", b"volumes": "volumes"}
     for entry in manifest.entries:
-        part = "memory" if entry.path.startswith(b"image/") else "files" if entry.path.startswith(b"layer/") else None
+        part = parts.get(entry.path.partition(b"/")[0])
         if part is not None:
-            sizes[part] += entry.size
+            sizes[part] = sizes.get(part, 0) + entry.size
     sizes["stored"] = manifest.stored_bytes
     return Found(workload, manifest.version, location, manifest.taken_at, sizes, manifest.facts)

@@ -14,6 +14,7 @@ from swarmkeep.model.quantity import format_duration, parse_duration
 from swarmkeep.model.wire import Object, optional_time, section
 
 MIN_EVERY = timedelta(seconds=1)
+MAX_HOOK_TIMEOUT = timedelta(minutes=5)
 
 
 class RestoreOn(StrEnum):
@@ -62,6 +63,36 @@ class PlacementRules:
     constraints: tuple[str, ...] = ()
     """What must hold of the node, as Swarm writes it: `node.labels.zone==a`."""
     strategy: Strategy = Strategy.SPREAD
+
+
+class OnFailure(StrEnum):
+    """What the failure of a hook means for the version."""
+
+    FAIL = "Fail"
+    CONTINUE = "Continue"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A command that is run in the container around a version."""
+
+    command: tuple[str, ...]
+    """The program and its arguments; no shell is put between."""
+    timeout: timedelta = timedelta(seconds=5)
+    on_failure: OnFailure = OnFailure.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """All of them, in the order in which they are run."""
+
+    before: tuple[Hook, ...] = ()
+    """Before the container stands still."""
+    after: tuple[Hook, ...] = ()
+    """When it goes on, whatever became of the version."""
+
+    def __bool__(self) -> bool:
+        return bool(self.before or self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +177,9 @@ class Policy:
     services: tuple[str, ...] = ()
     """Names of the services that the operator found to match."""
     placement: PlacementRules = PlacementRules()
+    volumes: tuple[str, ...] = ()
+    """Volumes by name and folders of the node by path that are taken along; see plan.volumes."""
+    hooks: Hooks = Hooks()
 
     @property
     def location(self) -> str:
@@ -193,7 +227,36 @@ def parse_policy(obj: Object) -> Policy:
         placement=PlacementRules(
             tuple(placement.get("constraints") or ()), Strategy(placement.get("strategy", "Spread"))
         ),
+        volumes=_volumes(checkpoint, ref),
+        hooks=_hooks(section(checkpoint, "hooks"), ref),
     )
+
+
+def _volumes(raw: Mapping[str, Any], ref: Ref) -> tuple[str, ...]:
+    volumes = tuple(raw.get("volumes") or ())
+    for wish in volumes:
+        if wish.startswith("/") and {"", ".", ".."} & set(wish[1:].split("/")):
+            raise InvalidObject(
+                f"checkpointpolicy {ref}: spec.checkpoint.volumes has {wish}: write the folder's path in its shortest "
+                "form, and not the whole node's"
+            )
+    return volumes
+
+
+def _hooks(raw: Mapping[str, Any], ref: Ref) -> Hooks:
+    def read(when: str) -> tuple[Hook, ...]:
+        hooks = []
+        for number, item in enumerate(raw.get(when) or ()):
+            timeout = parse_duration(item.get("timeout", "5s"))
+            if not timedelta(0) < timeout <= MAX_HOOK_TIMEOUT:
+                raise InvalidObject(
+                    f"checkpointpolicy {ref}: spec.checkpoint.hooks.{when}[{number}].timeout is {item['timeout']}: it "
+                    "must be more than nothing and at most 5m"
+                )
+            hooks.append(Hook(tuple(item["exec"]), timeout, OnFailure(item.get("onFailure", "Fail"))))
+        return tuple(hooks)
+
+    return Hooks(read("before"), read("after"))
 
 
 def _retention(raw: Mapping[str, Any], ref: Ref) -> RetentionRules:

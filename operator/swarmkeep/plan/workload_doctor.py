@@ -9,6 +9,7 @@ from swarmkeep.model.node import NodeFacts
 from swarmkeep.model.policy import Policy, Tcp
 from swarmkeep.model.traits import ContainerTraits, Mount
 from swarmkeep.plan.findings import Finding, note, problem, warning, worst_first
+from swarmkeep.plan.volumes import is_covered
 
 _NAMED = 4
 
@@ -44,7 +45,7 @@ def examine_workload(workload: WorkloadFacts, nodes: Sequence[NodeFacts]) -> tup
 def examine_container(traits: ContainerTraits, policy: Policy | None) -> tuple[Finding, ...]:
     """What its configuration alone says, the worst first."""
     return worst_first(
-        (*_devices(traits), *_namespaces(traits), *_mounts(traits), *_image(traits), *_streams(traits, policy))
+        (*_devices(traits), *_namespaces(traits), *_mounts(traits, policy), *_image(traits), *_streams(traits, policy))
     )
 
 
@@ -84,21 +85,28 @@ def _namespaces(traits: ContainerTraits) -> Iterator[Finding]:
         yield note("Privileged", text, "grant it single capabilities instead")
 
 
-def _mounts(traits: ContainerTraits) -> Iterator[Finding]:
+def _mounts(traits: ContainerTraits, policy: Policy | None) -> Iterator[Finding]:
     advice = "see to it that every node has them with the same content, as on a shared file system"
-    binds = [mount for mount in traits.mounts if mount.type == "bind"]
+    wishes = policy.volumes if policy is not None else ()
+    open_ends = [mount for mount in traits.mounts if not is_covered(mount, wishes)]
+    binds = [mount for mount in open_ends if mount.type == "bind"]
     if written := [_mount_text(mount) for mount in binds if not mount.read_only]:
         text = f"it writes to folders of its node, which are not part of a version ({_some(written)})"
-        yield warning("BindMount", text, advice)
+        yield warning("BindMount", text, f"name them in checkpoint.volumes of the policy, or {advice}")
     if read := [_mount_text(mount) for mount in binds if mount.read_only]:
         yield note("BindMountReadOnly", f"it reads folders of its node ({_some(read)})", advice)
-    named = [mount for mount in traits.mounts if mount.type == "volume" and mount.source]
+    named = [mount for mount in open_ends if mount.type == "volume" and mount.source]
     if named:
-        text = f"volumes are not part of a version ({_some(map(_mount_text, named))}): they stay on the node"
-        yield warning(
-            "VolumeNotCovered", text, "use a volume driver that every node reaches, or keep the data elsewhere"
+        text = (
+            f"volumes that its policy does not name are not part of a version ({_some(map(_mount_text, named))}): they "
+            "stay on the node"
         )
-    nameless = [mount.target for mount in traits.mounts if mount.type == "volume" and not mount.source]
+        yield warning(
+            "VolumeNotCovered",
+            text,
+            "name them in checkpoint.volumes of the policy, or use a volume driver that every node reaches",
+        )
+    nameless = [mount.target for mount in open_ends if mount.type == "volume" and not mount.source]
     if nameless:
         text = f"what it writes to {_some(nameless)} goes to a volume without a name: it is lost with the task"
         yield warning("AnonymousVolume", text, "mount a named volume or a tmpfs there")

@@ -109,7 +109,8 @@ def test_what_would_not_survive_is_said_with_what_to_do_and_ends_with_one(cli: C
         "    -> run NTP on all nodes",
         f"workload {cli.namespace}/redis.1:",
         "  warning BindMount: it writes to folders of its node, which are not part of a version (/srv at /data)",
-        "    -> see to it that every node has them with the same content, as on a shared file system",
+        "    -> name them in checkpoint.volumes of the policy, or see to it that every node has them with the same "
+        "content, as on a shared file system",
     ]
     assert done.stderr == "2 examined: 1 problem, 2 warnings, 0 notes\n"
 

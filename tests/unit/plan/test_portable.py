@@ -35,7 +35,8 @@ def test_equal_findings_of_many_workloads_are_told_once() -> None:
     found = portable(policy(), {f"redis.{slot}": BOUND for slot in range(1, 6)})
     assert found.message == (
         "redis.1, redis.2, redis.3 and 2 more: it writes to folders of its node, which are not part of a version "
-        "(/srv at /data); see to it that every node has them with the same content, as on a shared file system"
+        "(/srv at /data); name them in checkpoint.volumes of the policy, or see to it that every node has them with "
+        "the same content, as on a shared file system"
     )
 
 

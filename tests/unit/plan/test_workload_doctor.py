@@ -59,6 +59,32 @@ def test_a_tmpfs_is_part_of_a_version() -> None:
     assert found(with_traits(mounts=(Mount("tmpfs", "", "/tmp", False),))) == []
 
 
+@pytest.mark.parametrize(
+    ("wishes", "mounts", "codes"),
+    [
+        (["data"], [Mount("volume", "data", "/data", False)], []),
+        (["other"], [Mount("volume", "data", "/data", False)], ["VolumeNotCovered"]),
+        (["data"], [Mount("volume", "data", "/d", False), Mount("volume", "log", "/l", False)], ["VolumeNotCovered"]),
+        (["*"], [Mount("volume", "data", "/data", False), Mount("volume", "log", "/log", False)], []),
+        (["*"], [Mount("volume", "data", "/data", True)], ["VolumeNotCovered"]),
+        (["data"], [Mount("volume", "data", "/data", True)], []),
+        (["*"], [Mount("bind", "/srv", "/data", False)], ["BindMount"]),
+        (["/srv"], [Mount("bind", "/srv", "/data", False)], []),
+        (["/srv"], [Mount("bind", "/srv/x", "/data", True)], ["BindMountReadOnly"]),
+        # Docker makes up another name for every container.
+        (["*"], [Mount("volume", "", "/data", False)], ["AnonymousVolume"]),
+    ],
+)
+def test_what_the_policy_takes_along_is_no_finding(wishes: list[str], mounts: list[Mount], codes: list[str]) -> None:
+    workload = replace(with_traits(mounts=tuple(mounts)), policy=policy(checkpoint={"volumes": wishes}))
+    assert [code for code, _ in found(workload)] == codes
+
+
+def test_an_uncovered_volume_comes_with_the_words_what_to_do() -> None:
+    (finding,) = examine_container(replace(TRAITS, mounts=(Mount("volume", "data", "/data", False),)), policy())
+    assert "name them in checkpoint.volumes" in str(finding)
+
+
 def test_connections_keep_versions_from_being_taken_where_the_policy_refuses_them() -> None:
     refusing = policy(checkpoint={"tcp": "Refuse"})
     assert found(replace(with_traits(connections=True), policy=refusing)) == [("ConnectionsRefused", "Warning")]
