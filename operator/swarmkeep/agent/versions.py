@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import shutil
-import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ import structlog
 
 from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.damage import KnownDamage
-from swarmkeep.agent.freezes import Freezes, Why
+from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
@@ -27,7 +24,6 @@ from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.cgroups import memory_bytes
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.dump import (
-    Begun,
     Dumper,
     DumpRequest,
     DumpResult,
@@ -36,8 +32,9 @@ from swarmkeep.agent.runtime.dump import (
 )
 from swarmkeep.agent.spare import Spare
 from swarmkeep.agent.staged import Progress, Staged, find_staged, is_set_aside, is_taken
+from swarmkeep.agent.standstill import Standstill
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
-from swarmkeep.errors import Conflict, DumpFailed, HostError, StorageFull, SwarmKeepError
+from swarmkeep.errors import Conflict, DumpFailed, StorageFull, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref, checkpoint_name
 from swarmkeep.model.policy import Policy
@@ -52,8 +49,6 @@ log = structlog.get_logger(__name__)
 
 STORE_LIMIT_S = 600.0
 """The longest that writing one version to storage may take."""
-STOP_COPY_S = 1.0
-"""How long a copy that was told to stop may go on before the container is let go over it."""
 DUMP_POLL_S = 0.2
 OLD_DUMP_LIMIT_S = 60.0
 """How long the dump of an earlier agent may go on before somebody is told."""
@@ -67,12 +62,6 @@ class NotRunning(DumpFailed):
     """The container ended before a version of it could be taken."""
 
     reason = "NotRunning"
-
-
-class LayerTooSlow(DumpFailed):
-    """The writable layer could not be copied in the time for which the container may stand still."""
-
-    reason = "LayerTooSlow"
 
 
 class VersionTaker:
@@ -98,8 +87,7 @@ class VersionTaker:
         self._staging = staging
         self._spare = Spare(staging)
         self._containers = containers
-        self._freezes = freezes
-        self._dumper = dumper
+        self._standstill = Standstill(freezes, dumper)
         self._locations = locations
         self._tracked = tracked
         self._records = records
@@ -108,7 +96,6 @@ class VersionTaker:
         self._cache = cache
         self._staged_bytes: dict[Ref, int] = {}
         self._dumping = asyncio.Lock()
-        self._letting_go: asyncio.Task[None] | None = None
 
     async def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
         """Takes a version of a running container and stores it.
@@ -425,89 +412,8 @@ class VersionTaker:
             tcp=str(policy.tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
         )
-        ahead: Begun | None = None
-        begun = time.monotonic()
-
-        async def beforehand() -> None:
-            nonlocal ahead, begun
-            if request.leave_running:
-                ahead = await self._dumper.begin(request)
-            begun = time.monotonic()
-
-        try:
-            await self._freezes.hold(facts.id, facts.pid, Why.VERSION, beforehand)
-        except BaseException:
-            if ahead is not None:
-                await self._dumper.abandon(request, ahead)
-            raise
-        taken_at = datetime.now(UTC)
-        try:
-            dumped = await self._dump_and_capture(request, ahead, facts.upper_dir, staged.folder / "layer", begun)
-        except BaseException:
-            await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
-            raise
-        if request.leave_running:
-            await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
-        else:
-            await self._let_go_of_ended(facts)
-        return dumped, taken_at, time.monotonic() - begun
-
-    async def _dump_and_capture(
-        self, request: DumpRequest, ahead: Begun | None, upper: Path, target: Path, begun: float
-    ) -> DumpResult:
-        if not request.leave_running:
-            # The layer first: after a final dump there may soon be no container left to read it from.
-            await self._capture(upper, target, begun, request.max_freeze_s)
-            return await self._dumper.dump(replace(request, stood_still_s=time.monotonic() - begun))
-        capturing = asyncio.ensure_future(self._capture(upper, target, begun, request.max_freeze_s))
-        try:
-            dumped = await self._dumper.dump(request, ahead)
-        except BaseException:
-            # The container stands still until nobody reads its layer any more.
-            capturing.cancel()
-            await asyncio.wait({capturing})
-            capturing.add_done_callback(lambda future: future.cancelled() or future.exception())
-            raise
-        await capturing
-        return dumped
-
-    async def _let_go_of_ended(self, facts: ContainerFacts) -> None:
-        """Thaws what a final dump has killed, so that it dies. Never raises: the version is there whatever happens."""
-
-        async def let_go() -> None:
-            try:
-                await self._freezes.let_go(facts.id, facts.pid, Why.VERSION)
-            except HostError as error:
-                log.error("cannot thaw a container that its final version has ended", error=str(error))
-
-        self._letting_go = asyncio.create_task(let_go())
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({self._letting_go})
-
-    async def _capture(self, upper: Path, target: Path, begun: float, limit_s: float) -> None:
-        """Copies the writable layer, and stops in the middle when the container has stood still for too long."""
-        stopped = threading.Event()
-
-        def check() -> None:
-            if stopped.is_set() or time.monotonic() > begun + limit_s:
-                raise LayerTooSlow(
-                    f"copying the writable layer took longer than the {limit_s:g} s that checkpoint.maxFreeze allows "
-                    "together with the dump, and was given up; the container runs on. Allow more, make the staging "
-                    "folder faster, or let the container write less outside of volumes"
-                )
-
-        copying = asyncio.ensure_future(asyncio.to_thread(layer.capture, upper, target, check))
-        try:
-            async with asyncio.timeout(begun + limit_s + STOP_COPY_S - time.monotonic()):
-                await asyncio.shield(copying)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            stopped.set()
-            await asyncio.wait({copying}, timeout=STOP_COPY_S)
-            # Whoever gave up has the word; what the thread says later is of no interest.
-            copying.add_done_callback(lambda future: future.cancelled() or future.exception())
-            if isinstance(error, TimeoutError):
-                check()
-            raise
+        copies = [lambda check: layer.capture(facts.upper_dir, staged.folder / "layer", check)]
+        return await self._standstill.take(request, copies)
 
     def _folder(self, workload: Ref, number: int) -> Path:
         return self._staging / f"{workload.namespace}_{workload.name}" / f"v{number}"

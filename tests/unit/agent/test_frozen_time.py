@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.agent import versions as module
+from swarmkeep.agent import standstill as module
 from swarmkeep.agent.runtime import file_copy, layer
 from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
 from swarmkeep.agent.runtime.dump_stats import DumpStats
