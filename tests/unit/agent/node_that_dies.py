@@ -189,6 +189,7 @@ class Node:
             image_ref="redis",
             image_id="sha256:1",
             tty=False,
+            networks=(),
         )
 
     async def cached(self, container_id: str) -> Any:
