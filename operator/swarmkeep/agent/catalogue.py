@@ -126,7 +126,8 @@ class _Judgement:
             found.deleting or found.phase is CheckpointPhase.DELETING or found.is_damaged for found in known
         )
         candidate = _adopt(item, service_id) if any(found.adopt for found in known) else item.candidate
-        return replace(item, candidate=replace(candidate, usable=candidate.usable and not vetoed))
+        doubted = any(found.is_unrestorable for found in known)
+        return replace(item, candidate=replace(candidate, usable=candidate.usable and not vetoed, doubted=doubted))
 
 
 def _is_foreign(found: Sequence[_Stored], service_id: str) -> bool:

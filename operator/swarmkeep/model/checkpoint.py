@@ -25,6 +25,8 @@ class CheckpointPhase(StrEnum):
     """The first location has every byte that it needs."""
     REPLICATED = "Replicated"
     """All locations have."""
+    TRIED = "Tried"
+    """It was dumped, restored in isolation and thrown away: somebody only wanted to know."""
     FAILED = "Failed"
     DELETING = "Deleting"
 
@@ -52,6 +54,8 @@ class How(StrEnum):
     """Its manifest, and that all packs are there with sound tables."""
     FULL = "Full"
     """Every byte that it needs."""
+    RESTORE = "Restore"
+    """Every byte, and then a restore in isolation."""
 
 
 class Result(StrEnum):
@@ -59,6 +63,27 @@ class Result(StrEnum):
 
     GOOD = "Good"
     DAMAGED = "Damaged"
+    UNRESTORABLE = "Unrestorable"
+    """Its bytes are right, and its last test restore failed."""
+
+
+class Passed(StrEnum):
+    """What a test restore found."""
+
+    PASSED = "Passed"
+    FAILED = "Failed"
+    UNKNOWN = "Unknown"
+    """It could not be tried, or not as it really would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedRestore:
+    """A restore in isolation, done to see whether it can be done."""
+
+    at: datetime
+    node: str
+    result: Passed
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +118,8 @@ class Verified:
     trouble_at: datetime | None
     files: tuple[str, ...] = ()
     """Paths of the first files that are hit; an empty one stands for the version as a whole."""
+    restore: TriedRestore | None = None
+    """Its last test restore."""
 
 
 DATA_FINALIZER = "swarmkeep.dev/data"
@@ -131,11 +158,23 @@ class Checkpoint:
     wish_how: How = How.FULL
     verification: Verification | None = None
     verified: Verified | None = None
+    trial: bool = False
+    """It is only tried, and never becomes a version."""
 
     @property
     def is_damaged(self) -> bool:
         """Its bytes were found not to be what they must be."""
         return self.verified is not None and self.verified.result is Result.DAMAGED
+
+    @property
+    def tried_restore(self) -> TriedRestore | None:
+        """Its last test restore that found something out."""
+        return self.verified.restore if self.verified is not None else None
+
+    @property
+    def is_unrestorable(self) -> bool:
+        """Its last test restore failed."""
+        return self.tried_restore is not None and self.tried_restore.result is Passed.FAILED
 
     @property
     def is_stored(self) -> bool:
@@ -191,6 +230,7 @@ def parse_checkpoint(obj: Object) -> Checkpoint:
         wish_how=How(section(spec, "verify").get("how") or How.FULL),
         verification=_verification(section(status, "verification")),
         verified=_verified(section(status, "verified")),
+        trial=spec.get("trial", False),
     )
 
 
@@ -215,7 +255,15 @@ def _verified(raw: Mapping[str, Any]) -> Verified | None:
         trouble=raw.get("trouble") or "",
         trouble_at=optional_time(raw.get("troubleAt")),
         files=tuple(item["path"] for item in raw.get("problems") or ()),
+        restore=_tried_restore(section(raw, "restore")),
     )
+
+
+def _tried_restore(raw: Mapping[str, Any]) -> TriedRestore | None:
+    at = optional_time(raw.get("at"))
+    if at is None:
+        return None
+    return TriedRestore(at, raw.get("node") or "", Passed(raw["result"]), raw.get("message") or "")
 
 
 def _copies(status: Object) -> Mapping[str, CopyState]:

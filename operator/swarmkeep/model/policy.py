@@ -174,6 +174,8 @@ class Policy:
     max_freeze: timedelta
     restore: RestoreRules
     fencing: Fencing
+    restore_every: int = 0
+    """Every so many versions one is test-restored; 0 for none."""
     services: tuple[str, ...] = ()
     """Names of the services that the operator found to match."""
     placement: PlacementRules = PlacementRules()
@@ -223,6 +225,7 @@ def parse_policy(obj: Object) -> Policy:
             warm_standby=restore.get("warmStandby", 0),
         ),
         fencing=Fencing(spec.get("fencing", "Strict")),
+        restore_every=section(checkpoint, "verify").get("restoreEvery", 0),
         services=tuple(section(obj, "status").get("services") or ()),
         placement=PlacementRules(
             tuple(placement.get("constraints") or ()), Strategy(placement.get("strategy", "Spread"))

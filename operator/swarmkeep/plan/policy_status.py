@@ -174,6 +174,13 @@ def _degraded(members: Sequence[Member], replicated: Condition) -> Condition:
     ]
     if damaged:
         return _condition("Degraded", Status.TRUE, "VersionsDamaged", _names(damaged, "; "))
+    untrue = [
+        f"{member.workload.ref.name}: {found.get('message')}"
+        for member in members
+        if (found := find_condition(member.conditions, "Restorable") or {}).get("status") == Status.FALSE
+    ]
+    if untrue:
+        return _condition("Degraded", Status.TRUE, "TestRestoreFailed", _names(untrue, "; "))
     if replicated.status is Status.FALSE:
         return _condition("Degraded", Status.TRUE, "ReplicationBehind", replicated.message)
     return _condition("Degraded", Status.FALSE, "AsPromised", "all workloads are as promised")

@@ -11,6 +11,7 @@ from swarmkeep.model.policy import Policy
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.drift import last_of_earlier_service, unwanted_cold_start
 from swarmkeep.plan.replication import anchors
+from swarmkeep.plan.restore_tests import newest_proven
 from swarmkeep.plan.retention import Retention, plan_retention
 
 
@@ -58,6 +59,9 @@ def plan_pruning(
     left_behind = last_of_earlier_service(workload, checkpoints)
     if left_behind is not None:
         needed[left_behind] = "the last of an earlier service of this name"
+    proven = newest_proven(checkpoints)
+    if proven is not None:
+        needed[proven] = "the newest that came up in a test restore"
     needed |= anchors(checkpoints)
     retention = plan_retention(checkpoints, policy.retention, now, needed)
     return Pruning(retention, _hindrance(workload, node_lost, stopped_too))

@@ -56,6 +56,7 @@ class Retention:
     """When the next version becomes too old; None when none will."""
 
 
+_TRIES = (CheckpointPhase.FAILED, CheckpointPhase.TRIED)
 _PERIODS: Mapping[str, Callable[[datetime], str]] = {
     "keepHourly": lambda moment: moment.strftime("%Y-%m-%dT%H"),
     "keepDaily": lambda moment: moment.strftime("%Y-%m-%d"),
@@ -78,7 +79,7 @@ def plan_retention(
     versions = sorted(checkpoints, key=lambda item: (item.version or 0, _created(item), item.ref), reverse=True)
     stored = [item for item in versions if item.is_stored]
     good = [item for item in stored if item.is_good]
-    failed = [item for item in versions if item.phase is CheckpointPhase.FAILED and not item.deleting]
+    failed = [item for item in versions if item.phase in _TRIES and not item.deleting]
     failed.sort(key=lambda item: (_created(item), item.ref), reverse=True)
     ruled = _kept_by_rules(good, rules) | _kept_though_damaged(stored, good, rules)
     always = _always_kept(stored, good, failed, needed)
@@ -104,7 +105,7 @@ def _judge(item: Checkpoint, always: Sequence[str], rule_names: Sequence[str]) -
         return Fate.REMOVING, "its removal has begun"
     if always or rule_names:
         return Fate.KEEP, ", ".join((*always, *rule_names))
-    if item.phase is CheckpointPhase.FAILED:
+    if item.phase in _TRIES:
         return Fate.REMOVE, f"only the last {FAILURES_KEPT} failures stay"
     if not item.is_stored:
         return Fate.TAKING, "it is not finished"

@@ -20,6 +20,8 @@ class Candidate:
     service_id: str
     usable: bool = True
     """False when it is being deleted or is damaged; spec hash and service may be empty then."""
+    doubted: bool = False
+    """A test restore of it has failed: it is restored only when nothing else is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def decide_start(
         and (rules.max_age is None or now - candidate.taken_at <= rules.max_age)
     ]
     if fitting:
-        chosen = max(fitting, key=lambda candidate: candidate.number)
+        chosen = max(fitting, key=lambda candidate: (not candidate.doubted, candidate.number))
         age = (now - chosen.taken_at).total_seconds()
         return Restore(chosen.number, str(wanted), f"from version {chosen.number}, taken {age:.1f} s before")
     return _nothing_restorable(rules, len(candidates))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from swarmkeep.model.checkpoint import Checkpoint, How, Result
+from swarmkeep.model.checkpoint import Checkpoint, How, Passed, Result
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Workload
@@ -22,6 +22,30 @@ from swarmkeep.plan.workers import LOOK_AGAIN, Worker, choose_worker
 NAMED = 20
 """Damaged files that an answer names before it only counts."""
 PROBLEM_CHARACTERS = 300
+MESSAGE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a restore in isolation."""
+
+    passed: Passed
+    message: str
+    processes: int = 0
+    """How many came up."""
+    seconds: float | None = None
+    """How long the restore took; None when it never came to that."""
+
+    def wire(self, at: datetime, node: str) -> dict[str, Any]:
+        """As the Checkpoint's status has it, every field named."""
+        return {
+            "at": format_time(at),
+            "node": node,
+            "result": str(self.passed),
+            "message": self.message[:MESSAGE_CHARACTERS],
+            "processes": self.processes or None,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +59,8 @@ class Finding:
     """Path and what is wrong; the path is empty for the version as a whole."""
     trouble: str = ""
     """Why nothing was found out: nothing is said about the bytes then."""
+    trial: Trial | None = None
+    """What came of the restore in isolation, if there was one."""
 
 
 def is_open(item: Checkpoint) -> bool:
@@ -110,14 +136,17 @@ def answer(item: Checkpoint, before: Mapping[str, Any], found: Finding) -> dict[
     if found.trouble:
         return said | {"trouble": found.trouble, "troubleAt": format_time(found.at)}
     said |= {"trouble": None, "troubleAt": None}
-    if order.how is How.FULL:
+    if order.how is not How.QUICK:
         said["fullAt"] = format_time(found.at)
-    elif not found.problems and before.get("result") == Result.DAMAGED and before.get("how") == How.FULL:
+    elif not found.problems and before.get("result") == Result.DAMAGED and before.get("how") != How.QUICK:
         return said
+    if found.trial is not None:
+        said["restore"] = found.trial.wire(found.at, found.node)
+    tried = (said if found.trial is not None else before).get("restore") or {}
     return said | {
         "at": format_time(found.at),
         "how": str(order.how),
-        "result": str(Result.DAMAGED if found.problems else Result.GOOD),
+        "result": str(_result(found, tried.get("result") == Passed.FAILED)),
         "node": found.node,
         "bytes": found.bytes,
         "damagedFiles": len(found.problems) or None,
@@ -126,6 +155,12 @@ def answer(item: Checkpoint, before: Mapping[str, Any], found: Finding) -> dict[
         ]
         or None,
     }
+
+
+def _result(found: Finding, unrestorable: bool) -> Result:
+    if found.problems:
+        return Result.DAMAGED
+    return Result.UNRESTORABLE if unrestorable else Result.GOOD
 
 
 def _give(
@@ -159,6 +194,10 @@ def _take_note(item: Checkpoint) -> Plan:
     if found.result is Result.DAMAGED:
         text = f"its bytes in storage are damaged ({_files(item)}): it is not restored any more"
         return Plan(f"{item.ref} is damaged", (Tell(True, "Damaged", text),), status)
+    if item.verification is not None and item.verification.how is How.RESTORE and found.restore is not None:
+        tried = found.restore
+        text = f"test restore on {tried.node}: {tried.result}. {tried.message}"
+        return Plan(f"{item.ref}: {text}", (Tell(tried.result is not Passed.PASSED, "TestRestore", text),), status)
     return Plan("", status=status)
 
 

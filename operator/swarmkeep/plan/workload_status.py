@@ -24,6 +24,7 @@ from swarmkeep.plan.assignments import removal
 from swarmkeep.plan.crashes import crash_loop
 from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.pruning import plan_pruning
+from swarmkeep.plan.restore_tests import plan_test_restore, restorable
 from swarmkeep.plan.schedule import overdue_after
 from swarmkeep.plan.scrub import must_note_scrub, plan_scrub
 from swarmkeep.plan.standby import StandbyNode, plan_standby
@@ -102,7 +103,14 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     whole = intact(view.checkpoints)
     if whole.status is Status.FALSE and not _says(view.conditions, whole):
         actions.append(Tell(True, "VersionDamaged", whole.message))
-    scrub, scrub_due = plan_scrub(view.checkpoints, view.workload, view.workers, view.scrub_interval, now)
+    every = view.policy.restore_every if view.policy else 0
+    test = plan_test_restore(view.checkpoints, view.workload, view.workers, every, now)
+    scrub, scrub_due = None, None
+    if test is not None and not pruned:
+        said.append(f"{test.order['node']} test-restores {test.ref.name}")
+        actions.append(test)
+    else:
+        scrub, scrub_due = plan_scrub(view.checkpoints, view.workload, view.workers, view.scrub_interval, now)
     if scrub is not None and not pruned:
         said.append(f"{scrub.order['node']} reads {scrub.ref.name} back")
         actions.append(scrub)
@@ -116,6 +124,12 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     if must_note_scrub(view.checkpoints, view.workload, view.scrub_interval, now, given=given):
         fields["scrubbedAt"] = format_time(now)
     conditions = [protected, shown, whole]
+    tested = restorable(view.checkpoints)
+    if tested is not None or every or find_condition(view.conditions, "Restorable") is not None:
+        tested = tested or Condition("Restorable", Status.UNKNOWN, "NotTested", "no version was test-restored yet")
+        conditions.append(tested)
+        if tested.status is Status.FALSE and not _says(view.conditions, tested):
+            actions.append(Tell(True, "TestRestoreFailed", tested.message))
     if view.workload.crashes is not None or find_condition(view.conditions, "CrashLoop") is not None:
         loop = crash_loop(view.workload)
         conditions.append(loop)

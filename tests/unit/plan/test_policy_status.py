@@ -144,6 +144,7 @@ def test_unprotected_workloads_are_named_with_their_reason() -> None:
         (member(phase="Held"), "Held"),
         (member(extra=(Condition("Drift", Status.TRUE, "ColdStart", "came up fresh"),)), "Drift"),
         (member(extra=(Condition("CrashLoop", Status.TRUE, "OutOfMemory", "again and again"),)), "CrashLoop"),
+        (member(extra=(Condition("Restorable", Status.FALSE, "TestRestoreFailed", "no"),)), "TestRestoreFailed"),
         (member(failure="disk full"), "VersionsFail"),
     ],
 )

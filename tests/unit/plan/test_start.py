@@ -1,5 +1,6 @@
 """Restore or fresh: the order of the questions, one by one."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -47,6 +48,20 @@ def test_fresh_always_has_a_reason(end: End, candidates: list[Candidate], expect
 def test_the_newest_version_is_restored_after_an_end_that_the_policy_names(end: End | None, reason: str) -> None:
     decision = decide_start(RestoreRules(), end, "a", "service", [version(2), version(1)], {}, NOW)
     assert decision == Restore(2, reason, "from version 2, taken 10.0 s before")
+
+
+def test_a_version_whose_test_restore_failed_is_taken_only_when_nothing_else_is_left() -> None:
+    doubted = replace(version(3), doubted=True)
+    tried: dict[int, int] = {}
+    came_up = []
+    for _ in range(3):
+        decision = decide_start(
+            RestoreRules(attempts=1), End.CRASHED, "a", "service", [doubted, version(2), version(1)], tried, NOW
+        )
+        assert isinstance(decision, Restore)
+        came_up.append(decision.version)
+        tried[decision.version] = 1
+    assert came_up == [2, 1, 3]
 
 
 def test_a_new_service_of_the_same_name_starts_fresh() -> None:
