@@ -30,6 +30,7 @@ from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.node_report import NodeReport
 from swarmkeep.agent.observer import Observer
+from swarmkeep.agent.plain_containers import PlainContainers
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.rewrapper import Rewrapper
 from swarmkeep.agent.runtime.cold_starts import ColdStarts
@@ -167,7 +168,8 @@ async def _run(config: Config) -> int:
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
     standby = Standby(node, client, desired, locations, cache, containers)
     host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
-    report = NodeReport(node, client, features, host, locations, tracked, standby)
+    plain = PlainContainers(containers, desired)
+    report = NodeReport(node, client, features, host, locations, tracked, standby, plain)
     server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
 
     finals = stops.resume(boot_id)

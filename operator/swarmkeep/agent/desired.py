@@ -10,6 +10,7 @@ import structlog
 
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.runtime.facts import ContainerFacts
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.errors import InvalidObject, StorageFull
 from swarmkeep.kube.client import Client
@@ -54,9 +55,9 @@ class Desired:
             group.create_task(self._location_mirror.run())
             group.create_task(self._note_synced())
 
-    def protection(self, labels: Mapping[str, str]) -> Protection | None:
-        """The protection of a container with these labels."""
-        return find_protection(labels, self.policies.values())
+    def protection(self, facts: ContainerFacts) -> Protection | None:
+        """The protection of a container."""
+        return find_protection(facts.name, facts.labels, self.policies.values())
 
     @property
     def locations(self) -> Mapping[Ref, Object]:

@@ -10,6 +10,7 @@ import structlog
 import swarmkeep
 from swarmkeep.agent.host_report import HostReport
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.plain_containers import PlainContainers
 from swarmkeep.agent.runtime.features import NodeFeatures
 from swarmkeep.agent.standby import Standby
 from swarmkeep.agent.tracked import TrackedContainers
@@ -34,6 +35,7 @@ class NodeReport:
         locations: Locations,
         tracked: TrackedContainers,
         standby: Standby,
+        plain: PlainContainers,
     ) -> None:
         self._node = node
         self._client = client
@@ -42,12 +44,14 @@ class NodeReport:
         self._locations = locations
         self._tracked = tracked
         self._standby = standby
+        self._plain = plain
         self._written: dict[str, Any] | None = None
 
     async def run(self) -> None:
         """Reports for ever."""
         while True:
             status = self._status(await self._locations.check()) | await self._host.status()
+            status |= await self._plain.status()
             if status != self._written:
                 try:
                     await self._write(status)

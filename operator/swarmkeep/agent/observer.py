@@ -31,6 +31,7 @@ from swarmkeep.model.workload import End, Phase, Workload, parse_workload
 from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.crashes import Life, judge_life, ran_well
 from swarmkeep.plan.ends import end_status
+from swarmkeep.plan.protection import Protection
 
 log = structlog.get_logger(__name__)
 
@@ -214,7 +215,7 @@ class Observer:
 
     async def _adopt(self, facts: ContainerFacts) -> None:
         """Protects a running container that came up before its policy did, and claims what is unclaimed."""
-        protection = self._desired.protection(facts.labels)
+        protection = self._desired.protection(facts)
         tracked = self._tracked.by_container(facts.id)
         if protection is None:
             if tracked is not None and not self._freezes.is_held(facts.id, Why.FENCED):
@@ -225,6 +226,8 @@ class Observer:
             return
         if tracked is None:
             if self._tracked.get(protection.workload) is not None:
+                return
+            if protection.container is not None and not await self._may_adopt(protection):
                 return
             # Known before it is claimed: a node that is cut off now freezes it like any other.
             tracked = Tracked(
@@ -247,6 +250,10 @@ class Observer:
             return
         if not isinstance(taken, Taken):
             log.warning("a running container has no claim", workload=str(protection.workload), why=taken.message)
+            if protection.container is not None and tracked.epoch == 0:
+                # It only has the name of the one that was faster, and never ran under a claim: no copy to be ended.
+                self._tracked.drop(tracked)
+                return
             if taken.holder is not None:
                 self._fencer.saw(tracked, taken.holder)
             return
@@ -261,6 +268,19 @@ class Observer:
         tracked.epoch = taken.claim.epoch
         self._tracked.save(tracked)
         log.info("took a running container under protection", workload=str(tracked.ref), container=facts.name)
+
+    async def _may_adopt(self, protection: Protection) -> bool:
+        """Whether nobody has the claim of a plain container that came up before its policy.
+
+        On another node an unrelated container may have the same name: such a one is left alone, never ended.
+        """
+        try:
+            workload = await self._claims.read(protection.workload)
+        except (NotFound, Unavailable):
+            return False
+        if workload.container_name != protection.container:
+            return False
+        return workload.claim.node in ("", self._node)
 
     async def _report(self, tracked: Tracked, facts: ContainerFacts | None) -> None:
         if tracked.epoch == 0:
@@ -312,7 +332,7 @@ class Observer:
         """
         ref, claim = workload.ref, workload.claim
         for facts in running.values():
-            protection = self._desired.protection(facts.labels)
+            protection = self._desired.protection(facts)
             if protection is not None and protection.workload == ref:
                 return
         status: dict[str, Any] = {

@@ -10,7 +10,8 @@ from swarmkeep.model.policy import Fencing, Otherwise, Policy
 
 
 def selector_lines(policies: Iterable[Policy]) -> list[str]:
-    """One line for each selector: `service NAME`, `stack NAME` or `label K=V`, TAB, `Hold` or `Fresh`, TAB, seconds.
+    """One line for each selector: `service NAME`, `stack NAME`, `container NAME` or `label K=V`, TAB, `Hold` or
+    `Fresh`, TAB, seconds.
 
     What the shim does when no agent answers within those seconds: under strict fencing always hold, since nobody can
     know then whether another copy runs. Several labels of one selector give one line: the shim may ask too often,
@@ -26,6 +27,11 @@ def selector_lines(policies: Iterable[Policy]) -> list[str]:
             lines.add(f"service {selector.service}{tail}")
         elif selector.stack is not None:
             lines.add(f"stack {selector.stack}{tail}")
+        elif selector.container is not None:
+            lines.add(f"container {selector.container}{tail}")
+        elif selector.wanted_labels is not None:
+            key, value = sorted(selector.wanted_labels.items())[0]
+            lines.add(f"label {key}={value}{tail}")
         else:
             key, value = sorted((selector.match_labels or {}).items())[0]
             lines.add(f"label {key}={value}{tail}")

@@ -136,7 +136,7 @@ class Starts:
             raise Refused(
                 f"the policies are not known on {self._node}: its agent has never reached the API; see its log"
             ) from None
-        protection = self._desired.protection(facts.labels)
+        protection = self._desired.protection(facts)
         if protection is None:
             await conversation.answer({"do": "fresh"})
             return "unprotected"

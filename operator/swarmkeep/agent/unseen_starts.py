@@ -88,7 +88,7 @@ class UnseenStarts:
             facts = await self._containers.inspect(note.container_id)
         except NotFound:
             facts = None
-        protection = self._desired.protection(facts.labels) if facts is not None else None
+        protection = self._desired.protection(facts) if facts is not None else None
         if protection is None or facts is None or facts.failed_to_start:
             log.warning("the shim noted a start of a container that nobody protects", container=note.container_id)
             self._told.add(note.container_id)

@@ -143,7 +143,9 @@ class Cache:
                 continue
             spec = section(obj, "spec")
             change(self._by_policy, Ref(ref.namespace, spec["policy"]), ref)
-            change(self._by_service, spec["service"]["id"], ref)
+            service_id = section(spec, "service").get("id")
+            if service_id:
+                change(self._by_service, service_id, ref)
             change(self._by_claim, section(obj, "status", "claim").get("node") or "", ref)
 
     def _index_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> None:

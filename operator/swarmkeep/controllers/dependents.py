@@ -13,8 +13,9 @@ from swarmkeep.controllers.queue import Key, KeyedQueue
 from swarmkeep.controllers.world import World
 from swarmkeep.model.checkpoint import CheckpointPhase
 from swarmkeep.model.conditions import find_condition
-from swarmkeep.model.ident import Ref
+from swarmkeep.model.ident import Ref, container_workload_name
 from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, NODE_LEASE_NAMESPACE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.node import parse_containers
 from swarmkeep.model.wire import section
 from swarmkeep.obs import operator_metrics as metrics
 
@@ -122,6 +123,8 @@ class Dependents:
                 yield WORKLOAD, workload, 0.0
             for checkpoint in self._world.cache.checkpoints_active_on(ref.name):
                 yield CHECKPOINT, checkpoint, 0.0
+        if ready_changed or before.get("containers") != after.get("containers"):
+            yield from self._of_containers(old, new)
         ready_before, ready_after = (_standbys(status) for status in (before, after))
         for name in ready_before.keys() | ready_after.keys():
             # Every new version changes which one is ready; only whether one is matters here.
@@ -129,6 +132,18 @@ class Dependents:
                 workload = Ref.parse(name)
                 if self._world.cache.get(WORKLOAD, workload) is not None:
                     yield WORKLOAD, workload, SOON_S
+
+    def _of_containers(self, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        """Policies and workloads of the plain containers that a node has or had."""
+        policies, workloads = set(), set()
+        for obj in (old, new):
+            for item in parse_containers(obj) if obj is not None else ():
+                policies |= set(item.policies)
+                workloads |= {Ref(ref.namespace, container_workload_name(item.name)) for ref in item.policies}
+        for kind, refs in ((POLICY, policies), (WORKLOAD, workloads)):
+            for ref in sorted(refs):
+                if self._world.cache.get(kind, ref) is not None:
+                    yield kind, ref, 0.0
 
     def _of_location(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None:

@@ -18,7 +18,7 @@ from swarmkeep.kube.events import EventKind, EventRecorder
 from swarmkeep.model.checkpoint import DATA_FINALIZER, CheckpointPhase
 from swarmkeep.model.conditions import merge_conditions
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LABEL_POLICY, LABEL_SERVICE, NODE, WORKLOAD, Kind
+from swarmkeep.model.kinds import CHECKPOINT, LABEL_CONTAINER, LABEL_POLICY, LABEL_SERVICE, NODE, WORKLOAD, Kind
 from swarmkeep.model.wire import section
 from swarmkeep.obs import operator_metrics as metrics
 from swarmkeep.plan.actions import (
@@ -95,8 +95,8 @@ class Executor:
 
     async def _put_workload(self, action: PutWorkload) -> None:
         ref, spec = action.ref, action.spec
-        labels = {LABEL_POLICY: spec.policy, LABEL_SERVICE: spec.service_name}
-        labels = {name: value for name, value in labels.items() if len(value) <= LABEL_LIMIT}
+        labels = {LABEL_POLICY: spec.policy, LABEL_SERVICE: spec.service_name, LABEL_CONTAINER: spec.container or ""}
+        labels = {name: value for name, value in labels.items() if 0 < len(value) <= LABEL_LIMIT}
         known = self._cache.get(WORKLOAD, ref)
         if known is not None:
             patch = {"metadata": {"labels": labels}, "spec": workload_spec(spec)}
@@ -190,9 +190,13 @@ class Executor:
 
 def workload_spec(spec: WorkloadSpec) -> dict[str, Any]:
     """`spec` of a Workload object; a None stands for a field that must not be there."""
+    if spec.container is not None:
+        container = {"policy": spec.policy, "type": "Container", "container": {"name": spec.container}}
+        return container | {"service": None, "slot": None, "nodeID": None, "forceUpdate": None}
     return {
         "policy": spec.policy,
         "type": "GlobalTask" if spec.slot is None else "ReplicatedTask",
+        "container": None,
         "service": {"id": spec.service_id, "name": spec.service_name},
         "slot": spec.slot,
         "nodeID": spec.node_id,

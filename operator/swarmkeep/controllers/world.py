@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from swarmkeep.controllers.cache import Cache, Obj, ref_of
+from swarmkeep.controllers.containers import Containers
 from swarmkeep.controllers.leases import Leases
 from swarmkeep.errors import InvalidObject, Unavailable
 from swarmkeep.model.checkpoint import Reason, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
+from swarmkeep.model.node import SeenContainer
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
 from swarmkeep.model.traits import parse_traits
@@ -22,6 +24,7 @@ from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_replicas, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView
+from swarmkeep.plan.container_place import container_place
 from swarmkeep.plan.importing import ImportState
 from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
@@ -53,11 +56,13 @@ class World:
         """The policy that has each service; true for `_winners_among` and the policies known now."""
         self._winners_among: Mapping[str, Service] | None = None
         self._workers: tuple[Worker, ...] | None = None
+        self._containers: Containers | None = None
         self._node_names: dict[str, str] = {}
 
     def nodes_changed(self) -> None:
         """Forgets what was worked out from the Node objects."""
         self._workers = None
+        self._containers = None
 
     def policies_changed(self) -> None:
         """Forgets what was worked out from the policies."""
@@ -96,6 +101,8 @@ class World:
                 for item in self.cache.workloads_of_policy(ref)
             ),
             locations={name: self._location_conditions(name) for name in policy.locations} if policy else {},
+            containers=self.containers().of_policy(ref),
+            lost_nodes=self.containers().lost_nodes,
         )
 
     def workload_view(self, ref: Ref) -> WorkloadView:
@@ -106,7 +113,13 @@ class World:
         policy = found if isinstance(found, Policy) else None
         service = self.swarm.services.get(workload.service_id) if self.swarm else None
         place, task = Place.UNKNOWN, None
-        if self.swarm is not None:
+        containers: tuple[SeenContainer, ...] = ()
+        selected = policy is not None and (service is None or self._has(policy, service))
+        if workload.container_name is not None:
+            containers = self.containers().of_name(workload.container_name)
+            place = container_place(workload, containers, self.containers().lost_nodes)
+            selected = policy is not None and all(item.policies[0] == policy.ref for item in containers)
+        elif self.swarm is not None:
             tasks = self.swarm.tasks.get(workload.service_id)
             task = task_of(spec_of(obj), tasks) if tasks else None
             if service is None:
@@ -121,7 +134,7 @@ class World:
             started_at=optional_time(section(obj, "status", "container").get("startedAt")),
             conditions=_conditions(obj),
             policy=policy,
-            selected=policy is not None and (service is None or self._has(policy, service)),
+            selected=selected,
             place=place,
             task=task,
             task_node=self._node_name(task.node_id) if task else "",
@@ -131,6 +144,7 @@ class World:
             scrub_interval=self._scrub_interval,
             standbys=self._standbys(ref, service) if policy is not None and policy.restore.warm_standby else (),
             constraints=service.constraints if service is not None else (),
+            containers=containers,
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:
@@ -203,6 +217,12 @@ class World:
             ),
             workers=self.workers(),
         )
+
+    def containers(self) -> Containers:
+        """The plain containers that the nodes report."""
+        if self._containers is None:
+            self._containers = Containers.of(self.cache.all(NODE).values())
+        return self._containers
 
     def workers(self) -> tuple[Worker, ...]:
         """The nodes as far as work can be given to them."""
@@ -307,11 +327,12 @@ def spec_of(obj: Obj) -> WorkloadSpec:
     spec = section(obj, "spec")
     return WorkloadSpec(
         policy=spec["policy"],
-        service_id=spec["service"]["id"],
-        service_name=spec["service"]["name"],
+        service_id=section(spec, "service").get("id", ""),
+        service_name=section(spec, "service").get("name", ""),
         slot=spec.get("slot"),
         node_id=spec.get("nodeID"),
         force_update=spec.get("forceUpdate", 0),
+        container=section(spec, "container").get("name"),
     )
 
 

@@ -64,6 +64,11 @@ def node_workload_name(stem: str, swarm_node_id: str) -> str:
     return f"{stem}.{object_name(swarm_node_id)}"
 
 
+def container_workload_name(container: str) -> str:
+    """The workload of a plain container: `web`. Docker's names have capitals and underscores as well."""
+    return object_name(container)
+
+
 def checkpoint_name(workload: str, number: int) -> str:
     """The name of the Checkpoint object of version `number`: `redis.1-v12`."""
     return f"{workload}-v{number}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarmkeep.model.conditions import find_condition
+from swarmkeep.model.ident import Ref
 from swarmkeep.model.swarm import SwarmNode
 from swarmkeep.model.wire import Object, section
 
@@ -58,6 +59,28 @@ class Load:
     taken_memory_bytes: int = 0
     """Reservations of containers, and limits of plain containers without one."""
     taken_cpus: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenContainer:
+    """A plain container that policies select, as its node's agent reports it."""
+
+    node: str
+    name: str
+    id: str
+    running: bool
+    policies: tuple[Ref, ...]
+    """Those that select it; the first has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementFailure:
+    """A plain container that was sent to a node and could not be started there."""
+
+    workload: Ref
+    epoch: int
+    """Of the placement."""
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +175,23 @@ def swarm_wire(node: SwarmNode) -> dict[str, Any]:
         "address": node.address,
         "labels": [f"{name}={value}" for name, value in sorted(node.labels.items())],
     }
+
+
+def parse_containers(obj: Object) -> tuple[SeenContainer, ...]:
+    """The plain containers that a Node reports."""
+    node = section(obj, "metadata")["name"]
+    return tuple(
+        SeenContainer(node, item["name"], item["id"], item["running"], tuple(map(Ref.parse, item["policies"])))
+        for item in section(obj, "status").get("containers") or ()
+    )
+
+
+def parse_placement_failures(obj: Object) -> tuple[PlacementFailure, ...]:
+    """What a Node says of plain containers that were sent to it in vain."""
+    return tuple(
+        PlacementFailure(Ref.parse(item["workload"]), item["epoch"], item["message"])
+        for item in section(obj, "status").get("placements") or ()
+    )
 
 
 def _space(name: str, raw: Mapping[str, Any]) -> Space:

@@ -15,6 +15,8 @@ from swarmkeep.model.wire import Object, optional_time, section
 
 MIN_EVERY = timedelta(seconds=1)
 MAX_HOOK_TIMEOUT = timedelta(minutes=5)
+COMPOSE_PROJECT = "com.docker.compose.project"
+"""Label that Compose puts on the containers of a project."""
 
 
 class RestoreOn(StrEnum):
@@ -97,18 +99,43 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which services a policy is for; exactly one field is set."""
+    """Which services or plain containers a policy is for; exactly one field is set."""
 
     service: str | None = None
     stack: str | None = None
     match_labels: Mapping[str, str] | None = None
+    container: str | None = None
+    """Name of a plain container, on whichever node."""
+    compose_project: str | None = None
+    """All containers of a Compose project."""
+    container_labels: Mapping[str, str] | None = None
+    """Labels that a plain container must all have."""
+
+    @property
+    def is_for_containers(self) -> bool:
+        """Whether it means plain containers. It never means a task of a service then, and a service's never those."""
+        return self.container is not None or self.wanted_labels is not None
+
+    @property
+    def wanted_labels(self) -> Mapping[str, str] | None:
+        """The labels that a plain container must have; None when it is not chosen by labels."""
+        if self.compose_project is not None:
+            return {COMPOSE_PROJECT: self.compose_project}
+        return self.container_labels
 
     def __str__(self) -> str:
-        if self.service is not None:
-            return f"service/{self.service}"
-        if self.stack is not None:
-            return f"stack/{self.stack}"
-        return "labels/" + ",".join(f"{key}={value}" for key, value in sorted((self.match_labels or {}).items()))
+        for kind, name in (
+            ("service", self.service),
+            ("stack", self.stack),
+            ("container", self.container),
+            ("compose", self.compose_project),
+        ):
+            if name is not None:
+                return f"{kind}/{name}"
+        kind, labels = "labels", self.match_labels
+        if self.container_labels is not None:
+            kind, labels = "containers", self.container_labels
+        return f"{kind}/" + ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +233,14 @@ def parse_policy(obj: Object) -> Policy:
         ref=ref,
         generation=meta.get("generation", 1),
         created_at=optional_time(meta.get("creationTimestamp")),
-        selector=Selector(selector.get("service"), selector.get("stack"), selector.get("matchLabels")),
+        selector=Selector(
+            service=selector.get("service"),
+            stack=selector.get("stack"),
+            match_labels=selector.get("matchLabels"),
+            container=selector.get("container"),
+            compose_project=selector.get("composeProject"),
+            container_labels=selector.get("containerLabels"),
+        ),
         every=every,
         jitter=int(schedule.get("jitter", "10%").rstrip("%")) / 100,
         suspend=schedule.get("suspend", False),

@@ -100,6 +100,17 @@ class SwarmView:
 
 
 @dataclass(frozen=True, slots=True)
+class Assignment:
+    """The node that is to create and start a plain container."""
+
+    node: str
+    reason: str
+    at: datetime | None
+    epoch: int
+    """Of the claim when it was decided: once anybody has taken the claim since, it is carried out or outdated."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """A Workload as decisions need it."""
 
@@ -107,6 +118,7 @@ class Workload:
     resource_version: str
     policy: str
     service_id: str
+    """Empty for a plain container, as is `service_name`."""
     service_name: str
     slot: int | None
     force_update: int
@@ -127,6 +139,15 @@ class Workload:
     """When one of its versions was last given out to be verified unasked."""
     standby: str = ""
     """The node that keeps its newest version ready; empty when none does."""
+    container_name: str | None = None
+    """Docker's name of the plain container; None for a task of a service."""
+    placement: Assignment | None = None
+    """Where a plain container was last sent; None when it never was."""
+
+    @property
+    def source(self) -> str:
+        """What it is made for, in words: `service shop_redis` or `container web`."""
+        return f"service {self.service_name}" if self.container_name is None else f"container {self.container_name}"
 
 
 def parse_workload(obj: Object) -> Workload:
@@ -137,8 +158,8 @@ def parse_workload(obj: Object) -> Workload:
         ref=Ref(meta["namespace"], meta["name"]),
         resource_version=meta.get("resourceVersion", ""),
         policy=spec["policy"],
-        service_id=service["id"],
-        service_name=service["name"],
+        service_id=service.get("id", ""),
+        service_name=service.get("name", ""),
         slot=spec.get("slot"),
         force_update=spec.get("forceUpdate", 0),
         phase=Phase(status.get("phase", "Pending")),
@@ -154,6 +175,8 @@ def parse_workload(obj: Object) -> Workload:
         swarm=_swarm(section(status, "swarm")),
         scrubbed_at=optional_time(status.get("scrubbedAt")),
         standby=section(status, "standby").get("node") or "",
+        container_name=section(spec, "container").get("name"),
+        placement=_placement(section(status, "placement")),
     )
 
 
@@ -186,6 +209,12 @@ def _start(raw: Mapping[str, Any]) -> Start | None:
 
 def _end(raw: Mapping[str, Any]) -> LastEnd | None:
     return LastEnd(End(raw["how"]), optional_time(raw.get("at")), raw.get("finalVersion")) if "how" in raw else None
+
+
+def _placement(raw: Mapping[str, Any]) -> Assignment | None:
+    if "node" not in raw:
+        return None
+    return Assignment(raw["node"], raw.get("reason", ""), optional_time(raw.get("at")), raw.get("epoch", 0))
 
 
 def _swarm(raw: Mapping[str, Any]) -> SwarmView | None:

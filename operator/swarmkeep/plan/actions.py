@@ -28,6 +28,13 @@ class WorkloadSpec:
     node_id: str | None
     """Swarm's id of the node; None for a task of a replicated service."""
     force_update: int
+    container: str | None = None
+    """Docker's name of a plain container; then service id and name are empty, and slot and node_id None."""
+
+    @property
+    def source(self) -> str:
+        """The name of the service or container that it is made for."""
+        return self.service_name if self.container is None else self.container
 
 
 @dataclass(frozen=True, slots=True)

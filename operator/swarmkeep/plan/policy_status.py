@@ -9,6 +9,7 @@ from typing import Any
 
 from swarmkeep.model.conditions import Condition, Status, find_condition
 from swarmkeep.model.ident import Ref
+from swarmkeep.model.node import SeenContainer
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Snapshot
 from swarmkeep.model.traits import ContainerTraits
@@ -18,6 +19,7 @@ from swarmkeep.plan.actions import Plan, PutWorkload, StatusPatch, WorkloadSpec
 from swarmkeep.plan.portable import portable
 from swarmkeep.plan.replication import plan_replicated
 from swarmkeep.plan.resolve import Resolution, resolve
+from swarmkeep.plan.resolve_containers import resolve_containers
 
 NAMED = 3
 """Things of a kind that a message names before it only counts."""
@@ -56,6 +58,9 @@ class PolicyView:
     """Existing workloads of this policy."""
     locations: Mapping[str, Sequence[Mapping[str, Any]] | None]
     """Conditions of each of its StorageLocations; None for one that does not exist."""
+    containers: tuple[SeenContainer, ...] = ()
+    """Plain containers that it selects, as the nodes' agents report them."""
+    lost_nodes: frozenset[str] = frozenset()
 
 
 def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - every plan is a function of a view and now
@@ -64,13 +69,15 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
         text = f"{view.problem}; nothing is protected by it until that is corrected"
         invalid = _condition("Ready", Status.FALSE, "InvalidSpec", text)
         return Plan(f"{view.ref}: {text}", status=StatusPatch({"observedGeneration": view.generation}, (invalid,)))
-    found = resolve(view.policy, view.rivals, view.swarm, view.known) if view.swarm is not None else None
+    found = _resolve(view, view.policy)
     fields: dict[str, Any] = {"observedGeneration": view.generation, "selects": str(view.policy.selector)}
     members = view.members
     puts: list[PutWorkload] = []
     if found is not None:
         puts = [PutWorkload(ref, spec) for ref, spec in found.workloads.items() if view.known.get(ref) != spec]
         fields["services"] = list(found.services)
+        if view.policy.selector.is_for_containers:
+            fields["containers"] = list(found.containers)
         fields["workloads"] = len(found.workloads)
         members = tuple(member for member in members if member.workload.ref in found.workloads)
     protected = [member for member in members if _is_true(member, "Protected")]
@@ -91,6 +98,14 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
     return Plan(reason, tuple(puts), StatusPatch(fields, conditions))
 
 
+def _resolve(view: PolicyView, policy: Policy) -> Resolution | None:
+    """None while nobody can tell what it selects."""
+    if policy.selector.is_for_containers:
+        # The agents tell of plain containers: the Swarm knows nothing of them.
+        return resolve_containers(policy, view.containers, view.lost_nodes, view.known)
+    return resolve(policy, view.rivals, view.swarm, view.known) if view.swarm is not None else None
+
+
 def _ready(view: PolicyView, policy: Policy, found: Resolution | None) -> Condition:
     if found is None:
         return _condition("Ready", Status.UNKNOWN, "SwarmUnavailable", view.swarm_problem)
@@ -105,26 +120,36 @@ def _ready(view: PolicyView, policy: Policy, found: Resolution | None) -> Condit
         status = Status.FALSE if reachable.get("status") == Status.FALSE else Status.UNKNOWN
         return _condition("Ready", status, "StorageUnreachable", text)
     if found.overlaps:
-        service, winner = min(found.overlaps.items())
+        name, winner = min(found.overlaps.items())
         others = f" and {len(found.overlaps) - 1} more" if len(found.overlaps) > 1 else ""
-        text = f"service {service}{others} belongs to the older policy {winner}: make one of the selectors narrower"
+        kind = "container" if policy.selector.is_for_containers else "service"
+        text = f"{kind} {name}{others} belongs to the older policy {winner}: make one of the selectors narrower"
         return _condition("Ready", Status.FALSE, "Overlap", text)
     if found.clashes:
-        service, other = min(found.clashes.items())
+        name, other = min(found.clashes.items())
         text = (
-            f"services {service} and {other} would share workloads of the same names in namespace "
+            f"{name} and {other} would share workloads of the same names in namespace "
             f"{view.ref.namespace}: put one of the policies into another namespace"
         )
         return _condition("Ready", Status.FALSE, "NameClash", text)
+    if found.doubles:
+        name, nodes = min(found.doubles.items())
+        text = (
+            f"container {name} runs on {_names(nodes)}, and a name means one container on all nodes: the one that has "
+            "the claim is protected, the others are left alone; rename them"
+        )
+        return _condition("Ready", Status.FALSE, "SameNameTwice", text)
     if found.jobs and len(found.jobs) == len(found.services):
         text = f"{_names(found.jobs)} runs to an end: jobs are not kept alive"
         return _condition("Ready", Status.FALSE, "OnlyJobs", text)
-    if not found.services:
-        return _condition("Ready", Status.FALSE, "NothingSelected", f"no service matches {policy.selector} now")
+    selected = found.containers if policy.selector.is_for_containers else found.services
+    if not selected:
+        kind = "container" if policy.selector.is_for_containers else "service"
+        return _condition("Ready", Status.FALSE, "NothingSelected", f"no {kind} matches {policy.selector} now")
     if policy.suspend:
         text = "no versions are taken on schedule while spec.schedule.suspend is true"
         return _condition("Ready", Status.TRUE, "Suspended", text)
-    return _condition("Ready", Status.TRUE, "Selected", f"selects {_names(found.services)}")
+    return _condition("Ready", Status.TRUE, "Selected", f"selects {_names(selected)}")
 
 
 def _protected(found: Resolution | None, members: Sequence[Member], protected: int) -> Condition:

@@ -24,11 +24,15 @@ class Resolution:
     """Names of all services that the selector matches, those of older policies included."""
     workloads: Mapping[Ref, WorkloadSpec] = field(default_factory=dict)
     overlaps: Mapping[str, Ref] = field(default_factory=dict)
-    """Services that an older policy has, with that policy."""
+    """Services, or plain containers, that an older policy has, with that policy."""
     clashes: Mapping[str, str] = field(default_factory=dict)
-    """Services whose workloads would have the names of another service's, with that other service."""
+    """Services, or plain containers, whose workloads would have the names of another's, with that other."""
     jobs: tuple[str, ...] = ()
     """Services that run to an end: nothing of them is kept alive."""
+    containers: tuple[str, ...] = ()
+    """Names of all plain containers that the selector matches, those of older policies included."""
+    doubles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Plain containers of one name that run on several nodes, with those nodes."""
 
 
 def resolve(policy: Policy, rivals: Iterable[Policy], swarm: Snapshot, known: Mapping[Ref, WorkloadSpec]) -> Resolution:
@@ -52,6 +56,9 @@ def resolve(policy: Policy, rivals: Iterable[Policy], swarm: Snapshot, known: Ma
             continue
         for ref, spec in _workloads_of(policy, service, swarm.tasks.get(service.id, ())):
             holder = workloads.get(ref) or known.get(ref)
+            if holder is not None and holder.container is not None:
+                clashes[service.name] = holder.container
+                continue
             if holder is not None and holder.service_name != service.name and holder.service_name in names:
                 clashes[service.name] = holder.service_name
                 continue
@@ -72,6 +79,8 @@ def winner_of(service: Service, policies: Iterable[Policy]) -> Policy | None:
 
 def matches(selector: Selector, service: Service) -> bool:
     """Whether the selector is for this service."""
+    if selector.is_for_containers:
+        return False
     if selector.service is not None:
         return service.name == selector.service
     if selector.stack is not None:

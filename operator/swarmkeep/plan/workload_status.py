@@ -15,6 +15,7 @@ from typing import Any
 
 from swarmkeep.model.checkpoint import Checkpoint
 from swarmkeep.model.conditions import Condition, Status, find_condition
+from swarmkeep.model.node import SeenContainer
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.swarm import Task
 from swarmkeep.model.wire import format_time
@@ -36,12 +37,14 @@ PRUNED_AT_ONCE = 20
 
 
 class Place(StrEnum):
-    """Whether the Swarm still has a place for the workload."""
+    """Whether there still is a place for the workload: in the Swarm, or for a plain container on a node."""
 
     WANTED = "Wanted"
     NOT_WANTED = "NotWanted"
-    """The service was scaled down, or its task has ended for good."""
+    """The service was scaled down, or its task has ended for good. A plain container is stopped."""
     SERVICE_GONE = "ServiceGone"
+    CONTAINER_GONE = "ContainerGone"
+    """It was removed."""
     UNKNOWN = "Unknown"
     """The Swarm cannot be asked now."""
 
@@ -76,6 +79,8 @@ class WorkloadView:
     """All nodes, as far as they may keep it ready; none when the policy does not want that."""
     constraints: tuple[str, ...] = ()
     """Those of its service."""
+    containers: tuple[SeenContainer, ...] = ()
+    """Plain containers of its name, as the nodes' agents report them."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -140,7 +145,8 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     if wanted or view.workload.standby or find_condition(view.conditions, "Standby") is not None:
         locations = view.policy.locations if view.policy else ()
         # The tasks of a global service never go to another node.
-        wanted = wanted and view.place in (Place.WANTED, Place.UNKNOWN) and view.workload.slot is not None
+        movable = view.workload.slot is not None or view.workload.container_name is not None
+        wanted = wanted and view.place in (Place.WANTED, Place.UNKNOWN) and movable
         node, standby = plan_standby(view.workload, wanted, locations, view.standbys, node_lost=view.node_lost)
         conditions.append(standby)
         if node != (view.workload.standby or None):
@@ -160,14 +166,17 @@ def _protected(view: WorkloadView, now: datetime) -> tuple[Condition, datetime |
     if policy is None:
         return _unprotected("PolicyGone", f"its policy {workload.policy} does not exist or cannot be carried out"), None
     if not view.selected:
-        return _unprotected(
-            "NotSelected", f"policy {policy.ref.name} does not select {workload.service_name} now"
-        ), None
+        return _unprotected("NotSelected", f"policy {policy.ref.name} does not select {workload.source} now"), None
     if view.place is Place.SERVICE_GONE:
         text = f"the service {workload.service_name} is gone; its versions stay until somebody deletes them"
         return _unprotected("ServiceGone", text), None
+    if view.place is Place.CONTAINER_GONE:
+        text = f"no node has {workload.source} any more; its versions stay until somebody deletes them"
+        return _unprotected("ContainerGone", text), None
     if view.place is Place.NOT_WANTED:
         text = "the Swarm wants no task in its place now; its versions stay, for when it wants one again"
+        if workload.container_name is not None:
+            text = f"{workload.source} does not run now; its versions stay, for when it is started again"
         return _unprotected("NotWanted", text), None
     because = f": {view.failure}" if view.failure else ""
     if newest is None:
@@ -205,7 +214,7 @@ def _phase(view: WorkloadView) -> Phase | None:
     """The phase that the operator has to write; None to leave it to the agent."""
     workload = view.workload
     claimed = bool(workload.claim.node)
-    if view.place in (Place.SERVICE_GONE, Place.NOT_WANTED):
+    if view.place in (Place.SERVICE_GONE, Place.CONTAINER_GONE, Place.NOT_WANTED):
         idle = not claimed or view.node_lost
         return Phase.STOPPED if idle and (workload.phase is not Phase.STOPPED or not view.has_phase) else None
     if claimed and view.node_lost:
@@ -213,6 +222,7 @@ def _phase(view: WorkloadView) -> Phase | None:
     if claimed and workload.phase is Phase.LOST and view.place is Place.WANTED:
         # The node is back before anybody took its claim. Its agent goes on, and says so only if something changes.
         runs = view.task is not None and view.task.state == "running" and view.task_node == workload.claim.node
+        runs = runs or any(item.running and item.node == workload.claim.node for item in view.containers)
         return Phase.RUNNING if runs else None
     return None if view.has_phase else Phase.PENDING
 

@@ -24,6 +24,9 @@ def policy(selector: dict[str, Any], **spec: Any) -> Policy:
     [
         (policy({"service": "redis"}), ["service redis\tHold\t60"]),
         (policy({"stack": "shop"}), ["stack shop\tHold\t60"]),
+        (policy({"container": "web"}), ["container web\tHold\t60"]),
+        (policy({"composeProject": "shop"}), ["label com.docker.compose.project=shop\tHold\t60"]),
+        (policy({"containerLabels": {"k": "v"}}), ["label k=v\tHold\t60"]),
         (policy({"matchLabels": {"k": "v"}}), ["label k=v\tHold\t60", "service found\tHold\t60"]),
         (policy({"service": "r"}, fencing="None"), ["service r\tFresh\t60"]),
         (policy({"service": "r"}, fencing="None", restore={"otherwise": "Hold"}), ["service r\tHold\t60"]),

@@ -303,3 +303,25 @@ async def test_a_lost_nodes_versions_that_a_location_lacks_go_to_who_runs_the_wo
 def condition(api: FakeApi, type_: str) -> str:
     conditions = status(api, WORKLOAD, "redis.1")["conditions"]
     return next((str(item["reason"]) for item in conditions if item["type"] == type_), "")
+
+
+async def test_a_plain_container_that_a_node_reports_becomes_a_workload_and_ends_as_one() -> None:
+    api, swarm = scene()
+    api.put(POLICY, policy_object("web", selector={"container": "web"}))
+    node = api.objects[NODE.plural, Ref("", "n1")]
+    report = {"name": "web", "id": "c1", "running": True, "policies": ["default/web"]}
+    api.put(NODE, {**node, "status": {**node["status"], "containers": [report]}})
+    life = Life(api, NOW)
+    await life.know(swarm)
+    await life.settle()
+    made = api.objects[WORKLOAD.plural, Ref("default", "web")]
+    assert made["spec"] == {"policy": "web", "type": "Container", "container": {"name": "web"}}
+    assert made["metadata"]["labels"] == {"swarmkeep.dev/policy": "web", "swarmkeep.dev/container": "web"}
+    assert made["status"]["phase"] == "Pending"
+    api.put(NODE, {**node, "status": {**node["status"], "containers": []}})
+    life = Life(api, NOW)
+    await life.know(swarm)
+    await life.settle()
+    gone = api.objects[WORKLOAD.plural, Ref("default", "web")]["status"]
+    assert gone["phase"] == "Stopped"
+    assert [item["reason"] for item in gone["conditions"] if item["type"] == "Protected"] == ["ContainerGone"]

@@ -7,6 +7,7 @@ import pytest
 
 from swarmkeep.model.conditions import Condition, Status, merge_conditions
 from swarmkeep.model.ident import Ref
+from swarmkeep.model.node import SeenContainer
 from swarmkeep.model.swarm import Mode, Snapshot
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Replica
@@ -172,3 +173,46 @@ def test_a_location_that_is_behind_degrades_the_policy() -> None:
     assert (degraded.status, degraded.reason) == (Status.TRUE, "ReplicationBehind")
     assert "version 4 of 5: n1: no answer" in degraded.message
     assert condition(plan, "Ready").status == Status.TRUE
+
+
+def of_web(*nodes: str, **fields: Any) -> PolicyView:
+    """The view of a policy for the plain container `web`, which runs on these nodes."""
+    web = policy("web", selector={"container": "web"})
+    seen = tuple(SeenContainer(node, "web", f"web-{node}", True, (web.ref,)) for node in nodes)
+    given: dict[str, Any] = {
+        "swarm": None,
+        "swarm_problem": "no manager",
+        "members": (),
+        "known": {},
+        "containers": seen,
+    }
+    return view(**{"ref": web.ref, "policy": web, "rivals": (web,), **given, **fields})
+
+
+def test_plain_containers_need_no_swarm() -> None:
+    plan = plan_policy(of_web("n1"), NOW)
+    (action,) = plan.actions
+    assert isinstance(action, PutWorkload)
+    assert (action.ref, action.spec.container) == (Ref("default", "web"), "web")
+    assert plan.status is not None
+    assert plan.status.fields["containers"] == ["web"]
+    ready = condition(plan, "Ready")
+    assert (ready.status, ready.reason, ready.message) == ("True", "Selected", "selects web")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "words"),
+    [
+        (of_web(), "NothingSelected", "no container matches container/web"),
+        (of_web("n2", "n1"), "SameNameTwice", "container web runs on n1, n2"),
+        (
+            of_web(containers=(SeenContainer("n1", "web", "c", True, (Ref("a", "older"), Ref("default", "web"))),)),
+            "Overlap",
+            "container web belongs to the older policy a/older",
+        ),
+    ],
+)
+def test_ready_says_what_is_wrong_with_plain_containers(given: PolicyView, reason: str, words: str) -> None:
+    found = condition(plan_policy(given, NOW), "Ready")
+    assert (found.status, found.reason) == ("False", reason)
+    assert words in found.message

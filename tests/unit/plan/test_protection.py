@@ -39,7 +39,7 @@ def labels(service: str = "shop_redis", place: str = "2", **more: str) -> dict[s
     ],
 )
 def test_every_kind_of_selector_finds_the_task(selector: dict[str, Any], status: dict[str, Any]) -> None:
-    found = find_protection(labels(keep="yes"), [policy("p", selector, **status)])
+    found = find_protection("c", labels(keep="yes"), [policy("p", selector, **status)])
     assert found is not None
     assert found.workload == Ref("shop", "redis.2")
     assert found.task_id == "t1"
@@ -47,28 +47,63 @@ def test_every_kind_of_selector_finds_the_task(selector: dict[str, Any], status:
 
 @pytest.mark.parametrize("selector", [{"service": "redis"}, {"stack": "sho"}, {"matchLabels": {"keep": "no"}}])
 def test_what_does_not_match_is_left_alone(selector: dict[str, Any]) -> None:
-    assert find_protection(labels(keep="yes"), [policy("p", selector)]) is None
+    assert find_protection("c", labels(keep="yes"), [policy("p", selector)]) is None
 
 
 def test_a_plain_container_has_no_protection() -> None:
-    assert find_protection({"keep": "yes"}, [policy("p", {"matchLabels": {"keep": "yes"}})]) is None
+    assert find_protection("c", {"keep": "yes"}, [policy("p", {"matchLabels": {"keep": "yes"}})]) is None
 
 
 def test_the_older_of_two_policies_wins() -> None:
     young = policy("a", {"stack": "shop"}, created="2026-01-02T00:00:00Z")
     old = policy("b", {"service": "shop_redis"})
-    found = find_protection(labels(), [young, old])
+    found = find_protection("c", labels(), [young, old])
     assert found is not None
     assert found.policy is old
 
 
 def test_a_task_of_a_global_service_is_named_after_its_node() -> None:
-    found = find_protection(labels(place="node1"), [policy("p", {"stack": "shop"})])
+    found = find_protection("c", labels(place="node1"), [policy("p", {"stack": "shop"})])
     assert found is not None
     assert found.workload == Ref("shop", "redis.node1")
 
 
 def test_a_service_name_with_dots_in_its_task_name_is_still_read() -> None:
-    found = find_protection(labels(service="my.redis"), [policy("p", {"service": "my.redis"})])
+    found = find_protection("c", labels(service="my.redis"), [policy("p", {"service": "my.redis"})])
     assert found is not None
     assert found.workload.name == "my.redis.2"
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        {"container": "web"},
+        {"composeProject": "shop"},
+        {"containerLabels": {"keep": "yes"}},
+        {"containerLabels": {"keep": "yes", "com.docker.compose.project": "shop"}},
+    ],
+)
+def test_a_plain_container_is_found_by_name_project_or_labels(selector: dict[str, Any]) -> None:
+    found = find_protection("web", {"keep": "yes", "com.docker.compose.project": "shop"}, [policy("p", selector)])
+    assert found is not None
+    assert (found.workload, found.container) == (Ref("shop", "web"), "web")
+    assert (found.service_id, found.task_id) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "selector", [{"container": "we"}, {"composeProject": "other"}, {"containerLabels": {"keep": "yes", "more": "x"}}]
+)
+def test_another_plain_container_is_left_alone(selector: dict[str, Any]) -> None:
+    labels = {"keep": "yes", "com.docker.compose.project": "shop"}
+    assert find_protection("web", labels, [policy("p", selector)]) is None
+
+
+@pytest.mark.parametrize("selector", [{"container": "c"}, {"containerLabels": {"keep": "yes"}}])
+def test_a_container_of_a_task_is_never_a_plain_one(selector: dict[str, Any]) -> None:
+    assert find_protection("c", labels(keep="yes"), [policy("p", selector)]) is None
+
+
+def test_a_container_name_that_no_object_may_have_is_made_one() -> None:
+    found = find_protection("Web_1", {}, [policy("p", {"container": "Web_1"})])
+    assert found is not None
+    assert found.workload.name.startswith("web-1-")

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import docker
@@ -44,6 +45,17 @@ class KillFailed(HostError):
     reason = "KillFailed"
 
 
+@dataclass(frozen=True, slots=True)
+class ListedContainer:
+    """A container as Docker's list shows it."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    running: bool
+    """Paused or between two tries of its restart policy counts as well."""
+
+
 class Containers:
     """Docker on this node. Every method answers within a limit or raises Unavailable."""
 
@@ -71,6 +83,11 @@ class Containers:
             if facts.running:
                 running.append(facts)
         return running
+
+    async def list_all(self) -> list[ListedContainer]:
+        """All containers, running or not, as far as a list tells. Raises Unavailable."""
+        found = await self._call(lambda client: client.api.containers(all=True))
+        return [listed for item in found if (listed := _listed(item)) is not None]
 
     async def inspect(self, container_id: str) -> ContainerFacts:
         """What Docker knows of a container now. Raises NotFound, Unavailable.
@@ -220,3 +237,13 @@ class Containers:
         self._knock()
         # `auto` asks for the version: a fixed one would break with the next Docker.
         return docker.DockerClient(base_url=self._url, version="auto", timeout=round(self._call_limit_s))
+
+
+def _listed(item: Mapping[str, Any]) -> ListedContainer | None:
+    """One entry of GET /containers/json; None for one that is on its way out and has no name any more."""
+    # Names with a second slash are what links of other containers call it.
+    names = [name[1:] for name in item.get("Names") or () if name.startswith("/") and "/" not in name[1:]]
+    if not names:
+        return None
+    running = item.get("State") in ("running", "paused", "restarting")
+    return ListedContainer(str(item["Id"]), names[0], dict(item.get("Labels") or {}), running)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from swarmkeep.agent.runtime import containers as module
-from swarmkeep.agent.runtime.containers import ContainerEvent, Containers
+from swarmkeep.agent.runtime.containers import ContainerEvent, Containers, ListedContainer
 from swarmkeep.agent.runtime.events import RESYNC
 from swarmkeep.errors import NotFound, Unavailable
 
@@ -25,6 +25,8 @@ class Docker:
     def __init__(self, path: Path) -> None:
         self.url = f"unix://{path}"
         self.containers: dict[str, dict[str, Any]] = {}
+        self.listed: dict[str, Any] = {}
+        """What the list says of each, beside its id."""
         self.slow_s = 0.0
         self.events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._path = path
@@ -51,7 +53,7 @@ class Docker:
         return web.json_response({"ApiVersion": "1.51"})
 
     async def _list(self, _: web.Request) -> web.Response:
-        return web.json_response([{"Id": container_id} for container_id in self.containers])
+        return web.json_response([{"Id": container_id, **self.listed} for container_id in self.containers])
 
     async def _images(self, _: web.Request) -> web.Response:
         tagged = {"Id": "sha256:1", "RepoTags": ["redis:7", "redis:latest"], "RepoDigests": ["redis@sha256:aa"]}
@@ -98,6 +100,19 @@ async def test_lists_what_runs(docker: Docker, containers: Containers) -> None:
     docker.containers["b"] = {**changed(State__Running=False), "Id": "b"}
     docker.containers["vanished"] = {}
     assert [facts.id for facts in await containers.list_running()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("state", "running"),
+    [("running", True), ("paused", True), ("restarting", True), ("exited", False), ("dead", False)],
+)
+async def test_lists_all_with_their_own_names(
+    docker: Docker, containers: Containers, state: str, running: bool
+) -> None:
+    docker.listed = {"Names": ["/proxy/link", "/web"], "Labels": {"keep": "yes"}, "State": state}
+    assert await containers.list_all() == [ListedContainer("a", "web", {"keep": "yes"}, running)]
+    docker.listed = {"Names": [], "Labels": None, "State": "removing"}
+    assert await containers.list_all() == []
 
 
 async def test_names_images_by_tag_and_by_digest(docker: Docker, containers: Containers) -> None:
