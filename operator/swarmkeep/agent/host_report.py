@@ -28,14 +28,13 @@ from swarmkeep.agent.runtime.takings import (
 )
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.kube.client import Client
+from swarmkeep.model.node import IMAGES_TOLD
 
 log = structlog.get_logger(__name__)
 
 REFRESH_S = 60.0
 SPACE_LIMIT_S = 5.0
 """The longest that a file system may take to say how much room it has."""
-IMAGES_TOLD = 300
-"""Names of images on a node's report, so that it stays small."""
 TOLERANCE_S = 1.0
 """A difference of clocks that the whole seconds of an HTTP date cannot tell from none."""
 CPUINFO = Path("/proc/cpuinfo")

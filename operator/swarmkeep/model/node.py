@@ -11,6 +11,9 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.swarm import SwarmNode
 from swarmkeep.model.wire import Object, section
 
+IMAGES_TOLD = 300
+"""Names of images on a node's report, so that it stays small: one with so many has more than it tells."""
+
 
 @dataclass(frozen=True, slots=True)
 class Space:

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from swarmkeep.model.node import NodeFacts, Space
 from swarmkeep.model.quantity import format_bytes
-from swarmkeep.plan.findings import Finding, note, problem, warning, worst_first
+from swarmkeep.plan.cpu_features import missing_features
+from swarmkeep.plan.findings import Finding, Severity, note, problem, warning, worst_first
 
 SHIM = "swarmkeep-runtime"
 OLDEST_CRIU = (4, 2)
@@ -47,6 +48,18 @@ def examine_node(
             *_differences(node, others),
         )
     )
+
+
+def unfit_to_restore(node: NodeFacts) -> tuple[Finding, ...]:
+    """What keeps a node from restoring any version at all."""
+    found = (*_programs(node), *_runtime(node), *_kernel(node))
+    return tuple(finding for finding in found if finding.severity is Severity.PROBLEM)
+
+
+def older_than(node: NodeFacts, program: str, version: str) -> bool:
+    """Whether the node's `program` (a key of its versions) is older, by major and minor. Unknown is not older."""
+    mine, other = _numbers(node.versions.get(program, "")), _numbers(version)
+    return mine is not None and other is not None and mine < other
 
 
 def _alive(node: NodeFacts, lease: SeenLease | None, now: datetime) -> Iterator[Finding]:
@@ -158,7 +171,7 @@ def _differences(node: NodeFacts, others: Sequence[NodeFacts]) -> Iterator[Findi
     if node.cpu_features:
         missing: dict[str, list[str]] = {}
         for other in others:
-            for feature in other.cpu_features - node.cpu_features:
+            for feature in missing_features(other.cpu_features, node.cpu_features, node.machine):
                 missing.setdefault(feature, []).append(other.name)
         if missing:
             owners = sorted({name for names in missing.values() for name in names})
@@ -168,8 +181,7 @@ def _differences(node: NodeFacts, others: Sequence[NodeFacts]) -> Iterator[Findi
             )
             yield warning("CpuDiffers", text, advice)
     for program in ("kernel", "criu"):
-        mine = _numbers(node.versions.get(program, ""))
-        newer = [other for other in others if mine and (_numbers(other.versions.get(program, "")) or mine) > mine]
+        newer = [other for other in others if older_than(node, program, other.versions.get(program, ""))]
         if newer:
             name = "CRIU" if program == "criu" else program
             seen = _some(sorted(f"{other.name} ({other.versions[program]})" for other in newer))

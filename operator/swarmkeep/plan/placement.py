@@ -1,5 +1,4 @@
-"""Whether the Swarm could place a service's task on a node, as far as the service's constraints say. Used by the
-operator."""
+"""Whether the Swarm's constraints hold for a node: those of a service, or of a policy for plain containers. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +12,12 @@ _CONSTRAINT = re.compile(r"\s*(?P<key>[A-Za-z0-9_.\-/]+)\s*(?P<operator>==|!=)\s
 
 def may_run_on(constraints: Iterable[str], node: SwarmNode) -> bool:
     """Whether all constraints hold for the node. One that speaks of what is not known here counts as held."""
-    return all(_holds(constraint, node) for constraint in constraints)
+    return not unmet(constraints, node)
+
+
+def unmet(constraints: Iterable[str], node: SwarmNode) -> tuple[str, ...]:
+    """The constraints that do not hold for the node."""
+    return tuple(constraint for constraint in constraints if not _holds(constraint, node))
 
 
 def _holds(constraint: str, node: SwarmNode) -> bool:

@@ -17,6 +17,7 @@ from swarmkeep.agent.host_report import HostReport, clock_offset_s, cpu_features
 from swarmkeep.agent.runtime.disk_space import STEPS, read_space
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.errors import Unavailable
+from swarmkeep.model.node import IMAGES_TOLD
 
 from .runtime.test_facts import changed
 
@@ -84,7 +85,7 @@ def test_docker_is_asked_for_its_runtime(info: dict[str, Any], expected: dict[st
 def test_a_report_names_a_bounded_number_of_images() -> None:
     many = {f"image:{number:04}": "sha256:x" for number in range(1000)}
     listed = image_list(many)
-    assert len(listed) == module.IMAGES_TOLD
+    assert len(listed) == IMAGES_TOLD
     assert listed[0] == {"name": "image:0000", "id": "sha256:x"}
 
 
