@@ -36,6 +36,7 @@ VERBS = {
     "verify": ("swarmkeep.cli.verify", "Versions"),
     "import": ("swarmkeep.cli.import_", "Versions"),
     "doctor": ("swarmkeep.cli.doctor", "Administration"),
+    "explain-placement": ("swarmkeep.cli.explain_placement", "Administration"),
     "version": ("swarmkeep.cli.version", "Administration"),
     "completion": ("swarmkeep.cli.completion", "Administration"),
     "pki": ("swarmkeep.cli.pki", "Administration"),
@@ -64,7 +65,7 @@ def build_app(verbs: Sequence[str]) -> typer.Typer:
         if isinstance(group := getattr(module, "app", None), typer.Typer):
             app.add_typer(group, name=verb, rich_help_panel=panel)
         else:
-            function = f"{verb}_" if iskeyword(verb) else verb
+            function = f"{verb}_" if iskeyword(verb) else verb.replace("-", "_")
             app.command(verb, rich_help_panel=panel, context_settings=_HELP)(getattr(module, function))
     return app
 

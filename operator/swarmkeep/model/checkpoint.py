@@ -160,6 +160,10 @@ class Checkpoint:
     verified: Verified | None = None
     trial: bool = False
     """It is only tried, and never becomes a version."""
+    host: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What it was taken on: kernel, criu, runc, machine."""
+    memory_bytes: int = 0
+    """Size of its memory image; 0 when it is not known."""
 
     @property
     def is_damaged(self) -> bool:
@@ -231,6 +235,8 @@ def parse_checkpoint(obj: Object) -> Checkpoint:
         verification=_verification(section(status, "verification")),
         verified=_verified(section(status, "verified")),
         trial=spec.get("trial", False),
+        host=dict(section(status, "host")),
+        memory_bytes=section(status, "bytes").get("memory", 0),
     )
 
 

@@ -9,6 +9,7 @@ from swarmkeep.model.quantity import format_bytes
 from swarmkeep.model.traits import ContainerTraits
 from swarmkeep.plan.findings import Finding, note, problem, warning
 from swarmkeep.plan.host_fit import Needs, Surroundings, some
+from swarmkeep.plan.volumes import is_covered
 
 
 def container_findings(node: NodeFacts, needs: Needs, around: Surroundings) -> Iterator[Finding]:
@@ -50,8 +51,8 @@ def _ports(taken: Sequence[str]) -> str:
 
 
 def _mounts(node: NodeFacts, traits: ContainerTraits, needs: Needs) -> Iterator[Finding]:
-    volumes = {mount.source for mount in traits.mounts if mount.type == "volume" and mount.source}
-    left = sorted(volumes - needs.covered_volumes)
+    outside = [mount for mount in traits.mounts if mount.source and not is_covered(mount, needs.covered)]
+    left = sorted({mount.source for mount in outside if mount.type == "volume"})
     missing = [name for name in left if name not in (node.volumes or ())]
     if missing:
         text = (
@@ -60,8 +61,7 @@ def _mounts(node: NodeFacts, traits: ContainerTraits, needs: Needs) -> Iterator[
         yield problem("VolumeMissing", text, "have it taken along (checkpoint.volumes), or make it on the node")
     elif left:
         yield warning("VolumeNotSame", f"the node has a volume {some(left)}; whether with the same data nobody knows")
-    binds = sorted({mount.source for mount in traits.mounts if mount.type == "bind"})
-    if binds:
+    if binds := sorted({mount.source for mount in outside if mount.type == "bind"}):
         yield note("BindMount", f"the node needs {some(binds)}, which is seen only when the container is created")
 
 

@@ -56,8 +56,8 @@ class Needs:
     """Its newest good version; None when there is none."""
     lazy: bool = True
     """Its memory is to be restored on demand."""
-    covered_volumes: frozenset[str] = frozenset()
-    """Named volumes that are part of its versions."""
+    covered: tuple[str, ...] = ()
+    """What its policy takes along of its mounts, as plan.volumes.is_covered wants it."""
     failed: Mapping[str, str] = field(default_factory=dict)
     """Nodes that have been asked to run it and could not, with what they say."""
 

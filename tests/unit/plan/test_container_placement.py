@@ -97,7 +97,8 @@ def test_what_the_container_needs_decides(needs: Needs, code: str, severity: str
     "needs",
     [
         needing(mounts=(volume(""), Mount("tmpfs", "", "/tmp", False))),
-        replace(needing(mounts=(volume("other"),)), covered_volumes=frozenset({"other"})),
+        replace(needing(mounts=(volume("other"),)), covered=("other",)),
+        replace(needing(mounts=(Mount("bind", "/srv", "/srv", False),)), covered=("/srv",)),
         needing(memory_bytes=0, cpus=0, ports=(), networks=(), name=""),
         replace(NEEDS, constraints=("node.labels.zone==a", "node.hostname!=n1")),
         replace(NEEDS, traits=None),
