@@ -29,6 +29,7 @@ from swarmkeep.agent.runtime.takings import (
 from swarmkeep.errors import SwarmKeepError, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.model.node import IMAGES_TOLD
+from swarmkeep.plan.protection import is_plain
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +75,11 @@ class HostReport:
         try:
             info, images = await self._containers.info(), await self._containers.images()
             volumes, networks = await self._containers.volumes(), await self._containers.networks()
-            running, names = await self._containers.list_running(), await self._containers.plain_names()
+            running, listed = await self._containers.list_running(), await self._containers.list_all()
         except Unavailable as error:
             log.warning("Docker does not tell what it is", error=str(error))
             return {}
+        names = [item.name for item in listed if is_plain(item.labels)]
         ports = await asyncio.to_thread(listening_ports)
         return docker_status(info) | {
             "images": image_list(images),

@@ -129,7 +129,7 @@ async def explain(client: Client, namespace: str, name: str) -> Explained:
     """Asks the API for all that the judgement needs. Raises NotFound."""
     from swarmkeep.model.checkpoint import parse_checkpoint
     from swarmkeep.model.kinds import CHECKPOINT, NODE, WORKLOAD
-    from swarmkeep.model.node import parse_node
+    from swarmkeep.model.node import parse_node, parse_placement_failures
     from swarmkeep.model.policy import PlacementRules
     from swarmkeep.model.traits import parse_traits
     from swarmkeep.model.wire import section
@@ -143,6 +143,12 @@ async def explain(client: Client, namespace: str, name: str) -> Explained:
     checkpoints = (await client.list(CHECKPOINT, namespace, fields=f"spec.workload={name}")).items
     listed = (await client.list(NODE)).items
     nodes = list(map(parse_node, listed))
+    failed = {
+        node["metadata"]["name"]: failure
+        for node in listed
+        for failure in parse_placement_failures(node)
+        if failure.workload == workload.ref
+    }
     needs = needs_of(
         workload,
         str(obj["metadata"].get("uid", "")),
@@ -152,6 +158,7 @@ async def explain(client: Client, namespace: str, name: str) -> Explained:
         nodes,
         constraints=section(obj, "status", "swarm").get("constraints") or (),
         bound_to=section(obj, "spec").get("nodeID") or "",
+        failed=failed,
     )
     return Explained(workload, needs, place(needs, nodes, policy.placement if policy else PlacementRules()))
 

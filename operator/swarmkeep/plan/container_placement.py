@@ -107,7 +107,7 @@ def placed_condition(placement: Placement, node: str | None) -> Condition:
 
 def _findings(node: NodeFacts, needs: Needs, around: Surroundings) -> tuple[Finding, ...]:
     found = [*host_findings(node, needs, around)]
-    if needs.plain and node.versions:
+    if needs.plain and node.versions and node.name != needs.leaves:
         found += container_findings(node, needs, around)
     return worst_first(found)
 

@@ -86,7 +86,13 @@ def look_around(needs: Needs, nodes: Sequence[NodeFacts]) -> Surroundings:
 
 def host_findings(node: NodeFacts, needs: Needs, around: Surroundings) -> Iterator[Finding]:
     """All that speaks against the node: problems keep it from it, warnings are doubts."""
-    yield from _alive(node, needs)
+    if node.name == needs.leaves:
+        # What else is there is itself: its name, its ports, its memory.
+        yield problem("OwnNode", "it is to go on without this node, which has it now")
+        return
+    if node.ready != "True":
+        said = node.ready_message or "nobody has said yet that it is ready"
+        yield problem("NotReady", f"the node is not ready: {said}", "see whether it runs, and its agent")
     if not node.versions:
         yield problem("NothingReported", "its agent has not reported what the node is", "start the agent there")
         return
@@ -102,14 +108,6 @@ def host_findings(node: NodeFacts, needs: Needs, around: Surroundings) -> Iterat
 def has_ready(node: NodeFacts, needs: Needs) -> int | None:
     """The number of the version that the node keeps ready on its disk; None when it has none."""
     return node.standbys.get(str(needs.workload))
-
-
-def _alive(node: NodeFacts, needs: Needs) -> Iterator[Finding]:
-    if node.name == needs.leaves:
-        yield problem("OwnNode", "it is to go on without this node, which has it now")
-    if node.ready != "True":
-        said = node.ready_message or "nobody has said yet that it is ready"
-        yield problem("NotReady", f"the node is not ready: {said}", "see whether it runs, and its agent")
 
 
 def _seat(node: NodeFacts, needs: Needs) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from swarmkeep.model.checkpoint import Checkpoint
-from swarmkeep.model.node import NodeFacts
+from swarmkeep.model.node import NodeFacts, PlacementFailure
 from swarmkeep.model.policy import Policy
 from swarmkeep.model.traits import ContainerTraits
 from swarmkeep.model.workload import Workload
@@ -22,10 +22,10 @@ def needs_of(
     *,
     constraints: Sequence[str] = (),
     bound_to: str = "",
-    failed: Mapping[str, str] | None = None,
+    failed: Mapping[str, PlacementFailure] | None = None,
 ) -> Needs:
     """`checkpoints` are the workload's, `nodes` all there are. `constraints` and `bound_to` are those of its service;
-    for a plain container the policy has them.
+    for a plain container the policy has them. `failed` is what nodes say of having been given it in vain.
     """
     plain = workload.container_name is not None
     if plain and policy is not None:
@@ -42,7 +42,8 @@ def needs_of(
         version=_newest_good(checkpoints, nodes),
         lazy=policy is None or policy.restore.lazy,
         covered=policy.volumes if policy is not None else (),
-        failed=dict(failed or {}),
+        # What a node could not do before the claim was last taken says nothing of now.
+        failed={name: one.message for name, one in (failed or {}).items() if one.epoch == workload.claim.epoch},
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from swarmkeep.agent import host_report as module
 from swarmkeep.agent.host_report import HostReport, clock_offset_s, cpu_features, docker_status, image_list
+from swarmkeep.agent.runtime.containers import ListedContainer
 from swarmkeep.agent.runtime.disk_space import STEPS, read_space
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.errors import Unavailable
@@ -118,8 +119,11 @@ class Docker:
     async def list_running(self) -> list[ContainerFacts]:
         return [read_facts(changed(HostConfig__Memory=1 << 20))]
 
-    async def plain_names(self) -> list[str]:
-        return ["db"]
+    async def list_all(self) -> list[ListedContainer]:
+        return [
+            ListedContainer("1", "db", {}, running=False),
+            ListedContainer("2", "redis.1.x", {"com.docker.swarm.service.name": "redis"}, running=True),
+        ]
 
 
 class Api:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result, Verified
+from swarmkeep.model.node import PlacementFailure
 from swarmkeep.plan.host_fit import VersionNeeds
 from swarmkeep.plan.needs import needs_of
 
@@ -48,6 +49,7 @@ def test_the_task_of_a_global_service_leaves_no_node() -> None:
 
 def test_a_plain_container_has_those_of_its_policy_and_what_that_takes_along() -> None:
     rules = policy(placement={"constraints": ["node.role==worker"]}, checkpoint={"volumes": ["data"]})
-    needs = needs_of(PLAIN, "uid", TRAITS, rules, [], [], failed={"n2": "no"})
+    failed = {"n2": PlacementFailure(PLAIN.ref, 1, "no"), "n3": PlacementFailure(PLAIN.ref, 0, "in an earlier loss")}
+    needs = needs_of(PLAIN, "uid", TRAITS, rules, [], [], failed=failed)
     assert (needs.plain, needs.constraints, needs.covered) == (True, ("node.role==worker",), ("data",))
     assert needs.failed == {"n2": "no"}

@@ -18,7 +18,6 @@ import structlog
 from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes
-from swarmkeep.agent.runtime.takings import TASK_LABEL
 from swarmkeep.errors import HostError, NotFound, Unavailable
 
 __all__ = ["ContainerEvent", "ContainerFacts", "Containers", "KillFailed"]
@@ -157,16 +156,6 @@ class Containers:
     async def networks(self) -> list[Mapping[str, Any]]:
         """What GET /networks answers. Raises Unavailable."""
         return list(await self._call(lambda client: client.api.networks()))
-
-    async def plain_names(self) -> list[str]:
-        """Names of the containers that are no tasks of the Swarm, stopped ones included. Raises Unavailable."""
-        found = await self._call(lambda client: client.api.containers(all=True))
-        return [
-            str(name).lstrip("/")
-            for item in found
-            if TASK_LABEL not in (item.get("Labels") or {})
-            for name in (item.get("Names") or ())[:1]
-        ]
 
     async def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """Follows the containers for ever. A `resync` comes first, and after every gap."""

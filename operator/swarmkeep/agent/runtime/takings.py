@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from swarmkeep.agent.runtime.facts import ContainerFacts
+from swarmkeep.plan.protection import is_plain
 
 PROC = Path("/proc")
 MEMORY_STEPS = 16
@@ -17,8 +18,6 @@ PORTS_TOLD = 300
 """So that a node's report stays small."""
 EVERYWHERE = frozenset({"bridge", "host", "none", "ingress", "docker_gwbridge"})
 """Networks that every Docker has."""
-TASK_LABEL = "com.docker.swarm.task"
-"""Swarm puts it on the containers of tasks."""
 
 _ANONYMOUS_VOLUME = re.compile(r"[0-9a-f]{64}")
 _DEFAULT_PERIOD_US = 100_000
@@ -32,14 +31,14 @@ def taken_status(running: Iterable[ContainerFacts], names: Iterable[str], ports:
     A task's limits are no promise: Swarm counts only reservations.
     """
     found = list(running)
-    hosts = [(facts.raw.get("HostConfig") or {}, TASK_LABEL in facts.labels) for facts in found]
+    hosts = [(facts.raw.get("HostConfig") or {}, is_plain(facts.labels)) for facts in found]
     taken = {port for host, _ in hosts for port in published_ports(host)} | set(ports)
     return {
         "running": len(found),
         "memoryBytes": sum(
-            int(host.get("MemoryReservation") or 0) if is_task else set_aside_bytes(host) for host, is_task in hosts
+            set_aside_bytes(host) if plain else int(host.get("MemoryReservation") or 0) for host, plain in hosts
         ),
-        "cpus": round(sum(cpu_limit(host) for host, is_task in hosts if not is_task), 3),
+        "cpus": round(sum(cpu_limit(host) for host, plain in hosts if plain), 3),
         "names": sorted(names)[:NAMES_TOLD],
         "ports": sorted(taken, key=_port_order)[:PORTS_TOLD],
     }

@@ -9,7 +9,6 @@ import pytest
 
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.runtime.takings import (
-    TASK_LABEL,
     VOLUMES_TOLD,
     cpu_limit,
     free_memory,
@@ -60,8 +59,10 @@ def test_ports_that_docker_chooses_do_not_count() -> None:
 
 def test_limits_of_tasks_do_not_count_as_swarm_does_not_count_them() -> None:
     limits = {"HostConfig__Memory": 100, "HostConfig__NanoCpus": 10**9, "HostConfig__PortBindings": BOUND}
-    plain = read_facts(changed(**limits))
-    task = read_facts(changed(**limits, HostConfig__MemoryReservation=30, Config__Labels={TASK_LABEL: "t"}))
+    plain = read_facts(changed(**limits, Config__Labels={}))
+    task = read_facts(
+        changed(**limits, HostConfig__MemoryReservation=30, Config__Labels={"com.docker.swarm.service.name": "db"})
+    )
     assert taken_status([plain, task], ["b", "a"], {"22/tcp", "80/tcp"}) == {
         "running": 2,
         "memoryBytes": 130,
