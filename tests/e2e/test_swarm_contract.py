@@ -15,6 +15,7 @@ from ..contract.swarm.test_swarm import (  # noqa: F401 - collected here once mo
     NAME,
     Hands,
     test_changes_are_told_soon,
+    test_constraints_move_a_task_and_go_without_a_trace,
     test_nodes,
     test_tasks_of_nothing_are_none,
     test_the_life_of_a_service,

@@ -56,6 +56,16 @@ class Service:
     container_labels: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     """Where its tasks may be placed, for example `node.role==worker`."""
+    version: int = 0
+    """Grows with every change of the service; an update names the one that it is meant for."""
+    update_state: str = ""
+    """Of the last update: updating, paused, completed, rollback_started, ...; empty when there is none to speak of."""
+    start_first: bool = False
+    """An update starts a new task before it stops the old one."""
+    spreads: bool = False
+    """It has placement preferences, which come before everything else when a node is chosen."""
+    most_per_node: int = 0
+    """How many of its tasks a node may have; 0 for any number."""
 
     @property
     def stack(self) -> str | None:

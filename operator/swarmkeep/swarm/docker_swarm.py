@@ -13,6 +13,7 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 
+from swarmkeep import errors
 from swarmkeep.errors import Unavailable
 from swarmkeep.model.swarm import Service, SwarmNode, Task
 from swarmkeep.swarm.engine_api import read_node, read_service, read_task
@@ -54,6 +55,36 @@ class DockerSwarm:
             part = wanted[start : start + _SERVICES_AT_ONCE]
             found += map(read_task, await self._call(lambda client, part=part: _tasks(client, part)))  # type: ignore[misc]
         return tuple(found)
+
+    async def constrain(self, service_id: str, constraints: Collection[str], version: int) -> None:
+        """As the port says."""
+
+        def add(client: docker.APIClient) -> None:
+            raw = _inspect(client, service_id)
+            if raw is None:
+                raise errors.NotFound(f"the service {service_id} is gone")
+            if raw["Version"]["Index"] != version:
+                raise errors.Conflict(f"the service {raw['Spec']['Name']} has changed meanwhile")
+            there = _constraints(raw)
+            missing = [item for item in constraints if item not in there]
+            if missing:
+                _write_constraints(client, raw, there + missing)
+
+        await self._call(add)
+
+    async def release(self, service_id: str, constraints: Collection[str], version: int) -> None:
+        """As the port says."""
+
+        def remove(client: docker.APIClient) -> None:
+            raw = _inspect(client, service_id)
+            if raw is None:
+                return
+            there = _constraints(raw)
+            left = [item for item in there if item not in constraints]
+            if left != there or raw["Version"]["Index"] == version:
+                _write_constraints(client, raw, left)
+
+        await self._call(remove)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """As the port says."""
@@ -121,6 +152,34 @@ class DockerSwarm:
         if (error.status_code or 0) >= 500 and "leader" in said:
             return f"the Swarm has no leader: most of its managers are away ({said})"
         return f"Docker at {self._url} refused: {said}"
+
+
+def _inspect(client: docker.APIClient, service_id: str) -> dict[str, Any] | None:
+    try:
+        return dict(client.inspect_service(service_id))  # type: ignore[no-untyped-call]
+    except NotFound:
+        return None
+
+
+def _constraints(raw: dict[str, Any]) -> list[str]:
+    return list((raw["Spec"]["TaskTemplate"].get("Placement") or {}).get("Constraints") or ())
+
+
+def _write_constraints(client: Any, raw: dict[str, Any], constraints: list[str]) -> None:
+    """Sends the service's own specification back, with other constraints. Raises Conflict.
+
+    By hand, since docker-py's own call takes a specification to pieces and would lose what it does not know.
+    """
+    spec = raw["Spec"]
+    placement = spec["TaskTemplate"].setdefault("Placement", {})
+    placement["Constraints"] = constraints
+    url = client._url("/services/{0}/update", raw["ID"])
+    try:
+        client._raise_for_status(client._post_json(url, data=spec, params={"version": raw["Version"]["Index"]}))
+    except APIError as error:
+        if "out of sequence" in str(error.explanation or error):
+            raise errors.Conflict(f"the service {spec['Name']} has changed meanwhile") from None
+        raise
 
 
 def _tasks(client: docker.APIClient, service_ids: list[str]) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ def read_service(raw: Json) -> Service:
     spec = raw["Spec"]
     template = spec.get("TaskTemplate") or {}
     container = template.get("ContainerSpec") or {}
+    placement = template.get("Placement") or {}
     mode, replicas = _mode(spec.get("Mode") or {})
     return Service(
         id=raw["ID"],
@@ -45,7 +46,12 @@ def read_service(raw: Json) -> Service:
         created_at=_time(raw.get("CreatedAt")),
         labels=dict(spec.get("Labels") or {}),
         container_labels=dict(container.get("Labels") or {}),
-        constraints=tuple((template.get("Placement") or {}).get("Constraints") or ()),
+        constraints=tuple(placement.get("Constraints") or ()),
+        version=(raw.get("Version") or {}).get("Index") or 0,
+        update_state=(raw.get("UpdateStatus") or {}).get("State") or "",
+        start_first=(spec.get("UpdateConfig") or {}).get("Order") == "start-first",
+        spreads=bool(placement.get("Preferences")),
+        most_per_node=placement.get("MaxReplicas") or 0,
     )
 
 

@@ -10,9 +10,11 @@ import itertools
 from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from swarmkeep.errors import Unavailable
+from swarmkeep.errors import Conflict, NotFound, Unavailable
 from swarmkeep.model.swarm import STACK_LABEL, Mode, Service, SwarmNode, Task
+from swarmkeep.plan.placement import may_run_on
 
 _TASKS_REMEMBERED = 5
 """Docker's default for --task-history-limit."""
@@ -48,6 +50,28 @@ class SimulatedSwarm:
         self._check()
         wanted = frozenset(service_ids)
         return tuple(task for task in self._tasks.values() if task.service_id in wanted)
+
+    async def constrain(self, service_id: str, constraints: Collection[str], version: int) -> None:
+        """As the port says."""
+        self._check()
+        service = self._services.get(service_id)
+        if service is None:
+            raise NotFound(f"the service {service_id} is gone")
+        if service.version != version:
+            raise Conflict(f"the service {service.name} has changed meanwhile")
+        missing = tuple(item for item in constraints if item not in service.constraints)
+        if missing:
+            self._rewrite(service, constraints=service.constraints + missing)
+
+    async def release(self, service_id: str, constraints: Collection[str], version: int) -> None:
+        """As the port says."""
+        self._check()
+        service = self._services.get(service_id)
+        if service is None:
+            return
+        left = tuple(item for item in service.constraints if item not in constraints)
+        if left != service.constraints or service.version == version:
+            self._rewrite(service, constraints=left)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """As the port says."""
@@ -105,6 +129,7 @@ class SimulatedSwarm:
             labels=marks,
             container_labels={STACK_LABEL: stack} if stack else {},
             constraints=constraints,
+            version=next(self._ids),
         )
         self._services[service.id] = service
         self.settle()
@@ -117,16 +142,14 @@ class SimulatedSwarm:
     def scale(self, name: str, replicas: int) -> None:
         """`docker service scale`."""
         service = self.service(name)
-        self._services[service.id] = replace(service, replicas=replicas)
-        self.settle()
+        self._rewrite(service, replicas=replicas)
 
     def force(self, name: str) -> None:
         """`docker service update --force`: new tasks in the same slots."""
         service = self.service(name)
-        self._services[service.id] = replace(service, force_update=service.force_update + 1)
         for task in self._live(service):
             self._end(task, "shutdown")
-        self.settle()
+        self._rewrite(service, force_update=service.force_update + 1)
 
     def remove(self, name: str) -> None:
         """`docker service rm`: its tasks are gone at once."""
@@ -157,11 +180,16 @@ class SimulatedSwarm:
             if service.mode is Mode.JOB:
                 continue
             for task in self._live(service):
-                if task.node_id not in able:
+                if task.node_id not in able or not may_run_on(service.constraints, self._nodes[task.node_id]):
                     self._end(task, "shutdown" if self._nodes[task.node_id].ready else task.state)
-            self._fill(service, sorted(able))
+            fitting = [node_id for node_id in able if may_run_on(service.constraints, self._nodes[node_id])]
+            self._fill(service, sorted(fitting))
             self._forget(service)
         self._tell()
+
+    def _rewrite(self, service: Service, **fields: Any) -> None:
+        self._services[service.id] = replace(service, version=next(self._ids), **fields)
+        self.settle()
 
     def _fill(self, service: Service, able: list[str]) -> None:
         live = self._live(service)
@@ -177,11 +205,13 @@ class SimulatedSwarm:
             if len(taken) >= service.replicas or not able:
                 return
             if slot not in taken:
-                load = {
-                    node_id: sum(task.node_id == node_id and task.wanted for task in self._tasks.values())
-                    for node_id in able
-                }
-                self._start(service, slot, min(able, key=lambda node_id: (load[node_id], node_id)))
+                wanted = [task for task in self._tasks.values() if task.wanted]
+
+                def load(node_id: str, wanted: list[Task] = wanted) -> tuple[int, int, str]:
+                    mine = [task.service_id for task in wanted if task.node_id == node_id]
+                    return mine.count(service.id), len(mine), node_id
+
+                self._start(service, slot, min(able, key=load))
                 taken.add(slot)
 
     def _start(self, service: Service, slot: int | None, node_id: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.errors import Conflict, NotFound
 from swarmkeep.model.swarm import Mode, Service
 from swarmkeep.swarm.port import Swarm
 from swarmkeep.swarm.simulated import SimulatedSwarm
@@ -108,6 +109,52 @@ async def test_the_life_of_a_service(hands: Hands) -> None:
         return await service(swarm) is None and await slots(swarm, made.id) == []
 
     await until(gone)
+
+
+async def test_constraints_move_a_task_and_go_without_a_trace(hands: Hands) -> None:
+    swarm = hands.swarm
+    hands.create(1)
+    made = await until(lambda: service(swarm))
+
+    async def runs() -> Any:
+        wanted = [task for task in await swarm.tasks([made.id]) if task.wanted and task.state == "running"]
+        return wanted[0] if len(wanted) == 1 else None
+
+    first = await until(runs)
+    away = f"node.id!={first.node_id}"
+    now = await service(swarm)
+    assert now is not None
+    with pytest.raises(Conflict):
+        await swarm.constrain(made.id, [away], now.version - 1)
+    await swarm.constrain(made.id, [away], now.version)
+    placed = await service(swarm)
+    assert placed is not None
+    assert (placed.constraints, placed.version > now.version) == ((*made.constraints, away), True)
+    with pytest.raises(Conflict):
+        await swarm.constrain(made.id, [away], now.version)
+
+    async def moved() -> Any:
+        task = await runs()
+        return task if task is not None and task.id != first.id else None
+
+    second = await until(moved)
+    assert second.node_id != first.node_id
+    await swarm.release(made.id, [away], now.version)
+    freed = await service(swarm)
+    assert freed is not None
+    assert freed.constraints == made.constraints
+    await swarm.release(made.id, [away], now.version)
+    unwritten = await service(swarm)
+    assert unwritten is not None
+    assert unwritten.version == freed.version, "what is gone is not taken away again"
+    await swarm.release(made.id, [away], freed.version)
+    with pytest.raises(Conflict):
+        await swarm.constrain(made.id, [away], freed.version)
+    assert (await runs()).id == second.id, "nothing is restarted by any of that"
+    hands.remove()
+    with pytest.raises(NotFound):
+        await swarm.constrain("no-such-service", [away], 1)
+    await swarm.release("no-such-service", [away], 1)
 
 
 async def test_nodes(hands: Hands) -> None:
