@@ -47,7 +47,13 @@ def policy(name: str = "redis", namespace: str = "default", **fields: Any) -> Po
 
 
 def workload_object(
-    name: str = "redis.1", *, claim: str = "n1", slot: int = 1, service_id: str = "svc1", **status: Any
+    name: str = "redis.1",
+    *,
+    claim: str = "n1",
+    claim_epoch: int = 1,
+    slot: int = 1,
+    service_id: str = "svc1",
+    **status: Any,
 ) -> dict[str, Any]:
     return {
         "apiVersion": API,
@@ -60,7 +66,7 @@ def workload_object(
             "slot": slot,
             "forceUpdate": 0,
         },
-        "status": {"phase": "Running", "claim": {"node": claim, "epoch": 1}, "specHash": "hash", **status},
+        "status": {"phase": "Running", "claim": {"node": claim, "epoch": claim_epoch}, "specHash": "hash", **status},
     }
 
 

@@ -31,6 +31,7 @@ VERBS = {
     "diff": ("swarmkeep.cli.diff", "Objects"),
     "explain": ("swarmkeep.cli.explain", "Objects"),
     "wait": ("swarmkeep.cli.wait", "Objects"),
+    "migrate": ("swarmkeep.cli.migrate", "Workloads"),
     "history": ("swarmkeep.cli.history", "Versions"),
     "prune": ("swarmkeep.cli.prune", "Versions"),
     "verify": ("swarmkeep.cli.verify", "Versions"),

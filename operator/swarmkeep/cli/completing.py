@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
 LIMIT_S = 1.5
 
-KINDS = ("workloads", "checkpointpolicies", "checkpoints", "storagelocations", "nodes", "events", "namespaces", "keep")
+KINDS = (
+    "workloads",
+    "checkpointpolicies",
+    "checkpoints",
+    "migrations",
+    "storagelocations",
+    "nodes",
+    "events",
+    "namespaces",
+    "keep",
+)
 
 
 def objects(ctx: object, args: Sequence[str], incomplete: str) -> list[str]:
@@ -41,6 +51,11 @@ def examinable(ctx: object, args: Sequence[str], incomplete: str) -> list[str]:
     given = set(getattr(ctx, "params", {}).get("what") or args)
     names = [*_names(ctx, "nodes.swarmkeep.dev"), *_names(ctx, "workloads")]
     return [name for name in names if name.startswith(incomplete) and name not in given]
+
+
+def nodes(ctx: object, incomplete: str) -> list[str]:
+    """For one node by name."""
+    return [name for name in _names(ctx, "nodes.swarmkeep.dev") if name.startswith(incomplete)]
 
 
 def workloads(ctx: object, incomplete: str) -> list[str]:

@@ -213,6 +213,36 @@ def _verified(status: Object, now: datetime) -> Facts:
     return facts
 
 
+def _migration(obj: Object, now: datetime) -> Facts:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    source = status.get("from") or "<not looked yet>"
+    facts: Facts = [("Moves", f"{spec.get('workload')}, from {source} to {(spec.get('to') or {}).get('node')}")]
+    facts.append(("Phase", str(status.get("phase") or "<not looked at yet>")))
+    if status.get("message"):
+        facts.append(("Message", str(status["message"])))
+    entered = [f"{item['phase']} {item['at']}" for item in status.get("phases") or ()]
+    if entered:
+        facts.append(("Phases", "\n".join(entered)))
+    rounds = [
+        f"{item['number']}: version {item['version']}, {_bytes(item.get('bytes'))}, "
+        + (f"there {age(item['readyAt'], now)} ago" if item.get("readyAt") else "on its way")
+        for item in status.get("rounds") or ()
+        if item.get("version")
+    ]
+    if rounds:
+        facts.append(("Rounds", "\n".join(rounds)))
+    if status.get("downtimeSeconds") is not None:
+        facts.append(("Downtime", f"{_seconds(status['downtimeSeconds'])} by the clocks of the agents"))
+    if status.get("bytes") is not None:
+        facts.append(("Written", f"{_bytes(status['bytes'])} for it in storage"))
+    placement = status.get("placement") or {}
+    if placement:
+        rules = ", ".join(placement.get("constraints") or ())
+        back = placement.get("returnedAt")
+        facts.append(("Told the Swarm", f"{rules}; " + (f"taken back {age(back, now)} ago" if back else "for now")))
+    return facts
+
+
 def _is_damaged(status: Object) -> bool:
     return (status.get("verified") or {}).get("result") == "Damaged"
 
@@ -259,6 +289,23 @@ _SUMMARIES: Mapping[str, tuple[Callable[[Object, datetime], Facts], frozenset[st
                 "message",
                 "verified",
                 "verification",
+            }
+        ),
+    ),
+    "Migration": (
+        _migration,
+        frozenset(
+            {
+                "phase",
+                "message",
+                "failure",
+                "from",
+                "epoch",
+                "phases",
+                "rounds",
+                "downtimeSeconds",
+                "bytes",
+                "placement",
             }
         ),
     ),

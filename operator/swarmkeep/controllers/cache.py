@@ -12,14 +12,14 @@ from typing import Any
 
 from swarmkeep.model.checkpoint import Result
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, MIGRATION, NODE, POLICY, WORKLOAD, Kind
 from swarmkeep.model.wire import section
 
 Obj = Mapping[str, Any]
 OnChange = Callable[[Kind, Ref, Obj | None, Obj | None], None]
 """Called with what an object was and what it is; None stands for "not there"."""
 
-KINDS = (POLICY, WORKLOAD, CHECKPOINT, NODE, LOCATION, LEASE)
+KINDS = (POLICY, WORKLOAD, CHECKPOINT, NODE, LOCATION, LEASE, MIGRATION)
 
 _ACTIVE = frozenset({"Pending", "Dumping", "Storing", "Deleting"})
 _FINISHED = frozenset({"Stored", "Replicated"})
@@ -50,6 +50,7 @@ class Cache:
         self._active: dict[str, set[Ref]] = {}
         self._damaged: dict[Ref, set[Ref]] = {}
         self._totals: dict[str, tuple[int, int]] = {}
+        self._migrations: dict[Ref, set[Ref]] = {}
 
     def all(self, kind: Kind) -> Mapping[Ref, Obj]:
         """All objects of a kind: a live, read-only view."""
@@ -62,6 +63,15 @@ class Cache:
     def checkpoints_of(self, workload: Ref) -> list[Obj]:
         """All versions of a workload."""
         return [self._objects[CHECKPOINT][ref] for ref in self._by_workload.get(workload, ())]
+
+    def migrations_of(self, workload: Ref) -> list[Obj]:
+        """All migrations of a workload, those that have ended included."""
+        return [self._objects[MIGRATION][ref] for ref in self._migrations.get(workload, ())]
+
+    def open_migrations_of(self, workload: Ref) -> list[Ref]:
+        """Addresses of the migrations of a workload that have not ended."""
+        found = [obj for obj in self.migrations_of(workload) if is_under_way(obj)]
+        return [ref_of(obj) for obj in found]
 
     def workloads_of_policy(self, policy: Ref) -> list[Obj]:
         """All workloads that name this policy."""
@@ -134,6 +144,10 @@ class Cache:
             self._index_workload(ref, old, new)
         elif kind is CHECKPOINT:
             self._index_checkpoint(ref, old, new)
+        elif kind is MIGRATION:
+            for obj, change in ((old, _discard), (new, _add)):
+                if obj is not None:
+                    change(self._migrations, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
         if self.on_change is not None:
             self.on_change(kind, ref, old, new)
 
@@ -175,6 +189,11 @@ def held(checkpoint: Obj) -> list[tuple[str, int]]:
     if listed is None:
         return [(status.get("location", ""), section(status, "bytes").get("stored", 0))]
     return [(item["name"], item.get("bytes", 0)) for item in listed if item["state"] == "Stored"]
+
+
+def is_under_way(migration: Obj) -> bool:
+    """Whether a migration has not ended yet."""
+    return section(migration, "status").get("phase") not in ("Done", "Failed")
 
 
 def is_incomplete(checkpoint: Obj) -> bool:

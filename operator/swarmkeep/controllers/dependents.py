@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from swarmkeep.controllers.cache import Obj, held
+from swarmkeep.controllers.cache import Obj, held, is_under_way
 from swarmkeep.controllers.queue import Key, KeyedQueue
 from swarmkeep.controllers.world import World
 from swarmkeep.model.checkpoint import CheckpointPhase
 from swarmkeep.model.conditions import find_condition
 from swarmkeep.model.ident import Ref, container_workload_name
-from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, NODE_LEASE_NAMESPACE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.kinds import (
+    CHECKPOINT,
+    LEASE,
+    LOCATION,
+    MIGRATION,
+    NODE,
+    NODE_LEASE_NAMESPACE,
+    POLICY,
+    WORKLOAD,
+    Kind,
+)
 from swarmkeep.model.node import parse_containers
 from swarmkeep.model.wire import section
 from swarmkeep.obs import operator_metrics as metrics
@@ -57,6 +67,8 @@ class Dependents:
             yield from self._of_node(ref, old, new)
         elif kind is LOCATION:
             yield from self._of_location(ref, old, new)
+        elif kind is MIGRATION:
+            yield from self._of_migration(ref, old, new)
 
     def _of_lease(self, ref: Ref, new: Obj | None) -> Iterator[Wish]:
         if ref.namespace != NODE_LEASE_NAMESPACE:
@@ -76,6 +88,7 @@ class Dependents:
         if new is not None:
             yield WORKLOAD, ref, 0.0
             _count_start(old, new)
+        yield from self._migrations_of(ref)
         for obj in (old, new):
             if obj is not None:
                 policy = Ref(ref.namespace, section(obj, "spec")["policy"])
@@ -84,6 +97,8 @@ class Dependents:
     def _of_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None and _needs_work(new):
             yield CHECKPOINT, ref, 0.0
+        if _phase(old) != _phase(new):
+            yield from self._migrations_of(Ref(ref.namespace, section(new or old or {}, "spec")["workload"]))
         was_unpinned = new is not None and _is_pinned(old) and not _is_pinned(new)
         if new is not None and (was_unpinned or _verified(old) != _verified(new)):
             # It may go now, or will not be restored any more, though its phase is the same.
@@ -125,6 +140,11 @@ class Dependents:
                 yield CHECKPOINT, checkpoint, 0.0
         if ready_changed or before.get("containers") != after.get("containers"):
             yield from self._of_containers(old, new)
+        if ready_changed or before.get("standbys") != after.get("standbys"):
+            for migration, obj in self._world.cache.all(MIGRATION).items():
+                sides = section(obj, "spec")["to"]["node"], section(obj, "status").get("from")
+                if ref.name in sides and is_under_way(obj):
+                    yield MIGRATION, migration, 0.0
         ready_before, ready_after = (_standbys(status) for status in (before, after))
         for name in ready_before.keys() | ready_after.keys():
             # Every new version changes which one is ready; only whether one is matters here.
@@ -152,6 +172,20 @@ class Dependents:
             return
         for policy in self._world.cache.all(POLICY):
             yield POLICY, policy, SOON_S
+
+    def _of_migration(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None:
+            yield MIGRATION, ref, 0.0
+        if old is not None and new is not None and _phase(old) == _phase(new):
+            return
+        workload = Ref(ref.namespace, section(new or old or {}, "spec")["workload"])
+        if self._world.cache.get(WORKLOAD, workload) is not None:
+            # Its standby is where it goes to, for as long as it is on its way.
+            yield WORKLOAD, workload, 0.0
+
+    def _migrations_of(self, workload: Ref) -> Iterator[Wish]:
+        for migration in self._world.cache.open_migrations_of(workload):
+            yield MIGRATION, migration, 0.0
 
     def _is_well(self, node: Ref) -> bool:
         found = _ready(self._world.cache.get(NODE, node))

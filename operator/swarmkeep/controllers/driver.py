@@ -14,17 +14,29 @@ from time import perf_counter
 import structlog
 
 from swarmkeep.controllers.execute import Executor
+from swarmkeep.controllers.moves import migration_view
 from swarmkeep.controllers.queue import Key, KeyedQueue
 from swarmkeep.controllers.world import NotYet, World
 from swarmkeep.errors import Conflict, NotFound, SwarmKeepError
 from swarmkeep.kube.answers import FencedOff
 from swarmkeep.kube.client import Client
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, NODE, NODE_LEASE_NAMESPACE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.kinds import (
+    CHECKPOINT,
+    LEASE,
+    LOCATION,
+    MIGRATION,
+    NODE,
+    NODE_LEASE_NAMESPACE,
+    POLICY,
+    WORKLOAD,
+    Kind,
+)
 from swarmkeep.obs import operator_metrics as metrics
 from swarmkeep.plan.actions import Plan
 from swarmkeep.plan.assignments import plan_checkpoint
 from swarmkeep.plan.location_status import plan_location
+from swarmkeep.plan.migration import plan_migration
 from swarmkeep.plan.nodes import plan_node
 from swarmkeep.plan.policy_status import plan_policy
 from swarmkeep.plan.workload_status import plan_workload
@@ -73,6 +85,7 @@ class Driver:
                 Controller(CHECKPOINT, lambda ref, at: plan_checkpoint(world.checkpoint_view(ref), at)),
                 Controller(NODE, lambda ref, at: plan_node(world.node_view(ref), at)),
                 Controller(LOCATION, lambda ref, at: plan_location(world.location_view(ref), at)),
+                Controller(MIGRATION, lambda ref, at: plan_migration(migration_view(world, ref), at)),
             )
         }
 

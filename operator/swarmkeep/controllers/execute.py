@@ -18,21 +18,35 @@ from swarmkeep.kube.events import EventKind, EventRecorder
 from swarmkeep.model.checkpoint import DATA_FINALIZER, CheckpointPhase
 from swarmkeep.model.conditions import merge_conditions
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LABEL_CONTAINER, LABEL_POLICY, LABEL_SERVICE, NODE, WORKLOAD, Kind
+from swarmkeep.model.kinds import (
+    CHECKPOINT,
+    LABEL_CONTAINER,
+    LABEL_POLICY,
+    LABEL_SERVICE,
+    MIGRATION,
+    NODE,
+    WORKLOAD,
+    Kind,
+)
 from swarmkeep.model.wire import section
 from swarmkeep.obs import operator_metrics as metrics
 from swarmkeep.plan.actions import (
     Action,
     AssignCheckpoint,
+    Constrain,
     DropCheckpoint,
     FailCheckpoint,
     Plan,
     PutWorkload,
+    Release,
+    SetFinalizers,
     StatusPatch,
     Tell,
     VerifyCheckpoint,
+    WishCheckpoint,
     WorkloadSpec,
 )
+from swarmkeep.swarm.port import Swarm
 
 RARELY_S = 60.0
 """How often the same is told of the same object at most, where the plan asks for that."""
@@ -48,12 +62,14 @@ class Executor:
         cache: Cache,
         recorder: EventRecorder,
         fence: Fence | None,
+        swarm: Swarm,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._cache = cache
         self._recorder = recorder
         self._fence = fence
+        self._swarm = swarm
         self._clock = clock
         self._told: dict[tuple[str, str], float] = {}
 
@@ -88,6 +104,15 @@ class Executor:
                 await self._patch(CHECKPOINT, action.ref, {"status": failed}, action.resource_version, "status")
             case DropCheckpoint():
                 await self._drop(action)
+            case WishCheckpoint():
+                await self._wish(action)
+            case SetFinalizers():
+                patch = {"metadata": {"finalizers": list(action.finalizers) or None}}
+                await self._patch(MIGRATION, action.ref, patch, action.resource_version)
+            case Constrain():
+                await self._swarm.constrain(action.service_id, action.constraints, action.version)
+            case Release():
+                await self._swarm.release(action.service_id, action.constraints, action.version)
             case Tell():
                 self._tell(kind, ref, action)
             case _:
@@ -139,7 +164,22 @@ class Executor:
             pass  # that is what was wanted
         await self.refresh(CHECKPOINT, action.ref)
 
+    async def _wish(self, action: WishCheckpoint) -> None:
+        ref = action.ref
+        body = {
+            "metadata": {"name": ref.name, "namespace": ref.namespace, "labels": dict(action.labels)},
+            "spec": {"workload": action.workload, "reason": "OnDemand"},
+        }
+        try:
+            self._cache.apply(CHECKPOINT, await self._client.create(CHECKPOINT, body, ref.namespace, fence=self._fence))
+        except AlreadyExists:
+            await self.refresh(CHECKPOINT, ref)
+            labels = section(self._cache.get(CHECKPOINT, ref) or {}, "metadata", "labels")
+            if any(labels.get(name) != value for name, value in action.labels.items()):
+                raise
+
     def _tell(self, kind: Kind, ref: Ref, action: Tell) -> None:
+        kind, ref = (WORKLOAD, action.workload) if action.workload is not None else (kind, ref)
         obj = self._cache.get(kind, ref)
         if obj is None or (action.rarely and not self._is_time((f"{kind.name}/{ref}", action.reason))):
             return

@@ -83,7 +83,7 @@ class Leader:
         relist = Relist(client, self.cache)
         await relist.first()
         recorder = EventRecorder(client, FIELD_MANAGER, self._config.node)
-        executor = Executor(client, self.cache, recorder, Fence(self._token))
+        executor = Executor(client, self.cache, recorder, Fence(self._token), self._swarm)
         driver = Driver(self.world, self.queue, executor, client)
         watch = SwarmWatch(self._swarm, self.world, self.queue, self.dependents)
         self._spawn(watch.run(), "swarm")

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import structlog
 
+from swarmkeep.controllers.cache import is_under_way
 from swarmkeep.controllers.dependents import Dependents
 from swarmkeep.controllers.queue import Key, KeyedQueue
 from swarmkeep.controllers.world import World
 from swarmkeep.errors import Unavailable
-from swarmkeep.model.kinds import NODE, POLICY, WORKLOAD
+from swarmkeep.model.kinds import MIGRATION, NODE, POLICY, WORKLOAD
 from swarmkeep.model.swarm import Service, Snapshot
 from swarmkeep.obs import operator_metrics as metrics
 from swarmkeep.plan.resolve import matches
@@ -134,6 +135,9 @@ class SwarmWatch:
         if old.nodes != new.nodes:
             for ref in self._world.cache.all(NODE):
                 self._queue.add(Key(NODE.name, ref))
+            for ref, obj in self._world.cache.all(MIGRATION).items():
+                if is_under_way(obj):
+                    self._queue.add(Key(MIGRATION.name, ref))
 
     def _wake_service(self, service_id: str, before: Service | None, after: Service | None) -> None:
         for policy in self._world.policies():
@@ -141,8 +145,10 @@ class SwarmWatch:
                 self._queue.add(Key(POLICY.name, policy.ref))
         for ref in self._world.cache.workloads_of_service(service_id):
             self._queue.add(Key(WORKLOAD.name, ref))
+            for migration in self._world.cache.open_migrations_of(ref):
+                self._queue.add(Key(MIGRATION.name, migration))
 
     def _wake_all(self) -> None:
-        for kind in (POLICY, WORKLOAD, NODE):
+        for kind in (POLICY, WORKLOAD, NODE, MIGRATION):
             for ref in self._world.cache.all(kind):
                 self._queue.add(Key(kind.name, ref))

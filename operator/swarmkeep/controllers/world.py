@@ -16,6 +16,7 @@ from swarmkeep.errors import InvalidObject, Unavailable
 from swarmkeep.model.checkpoint import Reason, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
+from swarmkeep.model.migration import parse_migration
 from swarmkeep.model.node import SeenContainer
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
@@ -113,6 +114,8 @@ class World:
         policy = found if isinstance(found, Policy) else None
         service = self.swarm.services.get(workload.service_id) if self.swarm else None
         place, task = Place.UNKNOWN, None
+        moving_to = self._moving_to(ref)
+        warm = bool(moving_to) or (policy is not None and policy.restore.warm_standby > 0)
         containers: tuple[SeenContainer, ...] = ()
         selected = policy is not None and (service is None or self._has(policy, service))
         if workload.container_name is not None:
@@ -142,7 +145,8 @@ class World:
             checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
             workers=self.workers(),
             scrub_interval=self._scrub_interval,
-            standbys=self._standbys(ref, service) if policy is not None and policy.restore.warm_standby else (),
+            standbys=self._standbys(ref, service) if warm else (),
+            moving_to=moving_to,
             constraints=service.constraints if service is not None else (),
             containers=containers,
         )
@@ -171,7 +175,7 @@ class World:
             name=ref.name,
             conditions=_conditions(obj),
             lease=self.leases.view(ref.name),
-            swarm=self._swarm_node(obj),
+            swarm=self.swarm_node(obj),
             swarm_known=self.swarm is not None,
         )
 
@@ -233,12 +237,19 @@ class World:
             self._node_names = {node_id: name for name, node_id in ids.items() if node_id}
         return self._workers
 
+    def _moving_to(self, workload: Ref) -> str:
+        for obj in self.cache.migrations_of(workload):
+            migration = parse_migration(obj)
+            if migration.brings_versions:
+                return migration.to
+        return ""
+
     def _standbys(self, workload: Ref, service: Service | None) -> tuple[StandbyNode, ...]:
         return tuple(self._standby(obj, str(workload), service) for obj in self.cache.all(NODE).values())
 
     def _standby(self, obj: Obj, workload: str, service: Service | None) -> StandbyNode:
         status, worker = section(obj, "status"), _worker(obj)
-        in_swarm = self._swarm_node(obj)
+        in_swarm = self.swarm_node(obj)
         # While the Swarm cannot be asked, nothing speaks against a node that is ready.
         fits = in_swarm is None or (
             in_swarm.availability == "active" and (service is None or may_run_on(service.constraints, in_swarm))
@@ -293,7 +304,8 @@ class World:
         node = self.swarm.nodes.get(node_id) if self.swarm else None
         return node.hostname if node else ""
 
-    def _swarm_node(self, obj: Obj) -> SwarmNode | None:
+    def swarm_node(self, obj: Obj) -> SwarmNode | None:
+        """What the Swarm says of the node that a Node object is about."""
         if self.swarm is None:
             return None
         node_id, name = section(obj, "status").get("swarmNodeID"), obj["metadata"]["name"]

@@ -34,12 +34,13 @@ WORKLOAD = Kind(GROUP, VERSION, "Workload", "workloads", namespaced=True)
 CHECKPOINT = Kind(GROUP, VERSION, "Checkpoint", "checkpoints", namespaced=True)
 LOCATION = Kind(GROUP, VERSION, "StorageLocation", "storagelocations", namespaced=False)
 NODE = Kind(GROUP, VERSION, "Node", "nodes", namespaced=False)
+MIGRATION = Kind(GROUP, VERSION, "Migration", "migrations", namespaced=True)
 EVENT = Kind("", "v1", "Event", "events", namespaced=True)
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 
-OURS = (POLICY, WORKLOAD, CHECKPOINT, LOCATION, NODE)
+OURS = (POLICY, WORKLOAD, CHECKPOINT, LOCATION, NODE, MIGRATION)
 
 NODE_LEASE_NAMESPACE = "swarmkeep-nodes"
 """Where each agent keeps the Lease that is named after its node."""
@@ -49,5 +50,7 @@ LABEL_POLICY = f"{GROUP}/policy"
 LABEL_SERVICE = f"{GROUP}/service"
 LABEL_CONTAINER = f"{GROUP}/container"
 LABEL_NODE = f"{GROUP}/node"
+LABEL_MIGRATION = f"{GROUP}/migration"
+"""On Checkpoints that a Migration has asked for: its uid."""
 LABEL_IMPORTED = f"{GROUP}/imported"
 """On Checkpoints that were made out of manifests; its value is `true`."""

@@ -91,17 +91,69 @@ class DropCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class WishCheckpoint:
+    """Asks for a version on demand, unless that was done already."""
+
+    ref: Ref
+    workload: str
+    labels: Mapping[str, str]
+    """Tell ours from an object of the same name that somebody else has made."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFinalizers:
+    """Says what keeps a Migration from going."""
+
+    ref: Ref
+    resource_version: str
+    finalizers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Constrain:
+    """Adds placement constraints to a service of the Swarm, noted in the status before."""
+
+    service_id: str
+    constraints: tuple[str, ...]
+    version: int
+    """The version of the service that is written over; none other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Takes placement constraints away again."""
+
+    service_id: str
+    constraints: tuple[str, ...]
+    version: int
+    """That of the Constrain which must not come after this."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
-    """An Event about the object that the plan is for."""
+    """An Event about the object that the plan is for, or about a workload."""
 
     warning: bool
     reason: str
     message: str
     rarely: bool = False
     """Once a minute is enough: it happens all the time."""
+    workload: Ref | None = None
+    """Whose story it belongs to; None for the object that the plan is for."""
 
 
-Action = PutWorkload | AssignCheckpoint | VerifyCheckpoint | FailCheckpoint | DropCheckpoint | Tell
+Action = (
+    PutWorkload
+    | AssignCheckpoint
+    | VerifyCheckpoint
+    | FailCheckpoint
+    | DropCheckpoint
+    | WishCheckpoint
+    | SetFinalizers
+    | Constrain
+    | Release
+    | Tell
+)
 
 
 @dataclass(frozen=True, slots=True)

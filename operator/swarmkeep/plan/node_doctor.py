@@ -62,6 +62,15 @@ def older_than(node: NodeFacts, program: str, version: str) -> bool:
     return mine is not None and other is not None and mine < other
 
 
+def obstacles_for(target: NodeFacts, source: NodeFacts) -> tuple[Finding, ...]:
+    """What keeps a process of `source` from going on on `target`: its programs, its runtime, its kernel, its processor.
+
+    Differences that only matter to some processes count as well: nobody can look into one and tell.
+    """
+    differences = [item for item in _differences(target, [source]) if item.severity is not Severity.NOTE]
+    return (*unfit_to_restore(target), *differences)
+
+
 def _alive(node: NodeFacts, lease: SeenLease | None, now: datetime) -> Iterator[Finding]:
     if lease is None:
         yield problem("NoLease", "its agent has never renewed a lease", "start the agent, and look at its log")

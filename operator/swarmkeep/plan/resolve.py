@@ -104,6 +104,12 @@ def task_of(spec: WorkloadSpec, tasks: Iterable[Task]) -> Task | None:
     )
 
 
+def running_task(slot: int | None, tasks: Iterable[Task]) -> Task | None:
+    """The task of a slot that runs and is to run; None when there is none, or there are several."""
+    wanted = [task for task in tasks if task.wanted and task.slot == slot]
+    return wanted[0] if len(wanted) == 1 and wanted[0].state == "running" else None
+
+
 def _workloads_of(policy: Policy, service: Service, tasks: Iterable[Task]) -> Iterable[tuple[Ref, WorkloadSpec]]:
     namespace = policy.ref.namespace
     stem = service_stem(service.name, service.stack, namespace)

@@ -47,13 +47,21 @@ def choose_standby(
 
 
 def plan_standby(
-    workload: Workload, wanted: bool, locations: Sequence[str], nodes: Sequence[StandbyNode], *, node_lost: bool
+    workload: Workload,
+    wanted: bool,
+    locations: Sequence[str],
+    nodes: Sequence[StandbyNode],
+    *,
+    node_lost: bool,
+    moving_to: str = "",
 ) -> tuple[str | None, Condition]:
-    """The node that is to keep it ready, and how that goes."""
+    """The node that is to keep it ready, and how that goes. `moving_to` is where a migration brings its versions."""
     if not wanted:
         return None, Condition("Standby", Status.FALSE, "NotWanted", "nothing asks for a standby of it now")
     runs_on = workload.claim.node
-    if not runs_on or node_lost:
+    if moving_to:
+        name: str | None = moving_to
+    elif not runs_on or node_lost:
         # Its next task is on the way, most likely there: that is no time to send the version elsewhere.
         name = workload.standby or None
     else:

@@ -76,7 +76,9 @@ class WorkloadView:
     scrub_interval: timedelta = timedelta()
     """How often each version is read back unasked; zero for never."""
     standbys: tuple[StandbyNode, ...] = ()
-    """All nodes, as far as they may keep it ready; none when the policy does not want that."""
+    """All nodes, as far as they may keep it ready; none when nothing wants that."""
+    moving_to: str = ""
+    """The node that a migration brings its versions to; empty when none does."""
     constraints: tuple[str, ...] = ()
     """Those of its service."""
     containers: tuple[SeenContainer, ...] = ()
@@ -141,13 +143,16 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         if loop.status is Status.TRUE and not _holds(view.conditions, "CrashLoop", loop.reason):
             said.append(f"{view.workload.ref} is in a crash loop")
             actions.append(Tell(True, "CrashLoop", loop.message))
-    wanted = view.policy is not None and view.selected and view.policy.restore.warm_standby > 0
+    asked = bool(view.moving_to) or (view.policy is not None and view.policy.restore.warm_standby > 0)
+    wanted = view.policy is not None and view.selected and asked
     if wanted or view.workload.standby or find_condition(view.conditions, "Standby") is not None:
         locations = view.policy.locations if view.policy else ()
         # The tasks of a global service never go to another node.
         movable = view.workload.slot is not None or view.workload.container_name is not None
         wanted = wanted and view.place in (Place.WANTED, Place.UNKNOWN) and movable
-        node, standby = plan_standby(view.workload, wanted, locations, view.standbys, node_lost=view.node_lost)
+        node, standby = plan_standby(
+            view.workload, wanted, locations, view.standbys, node_lost=view.node_lost, moving_to=view.moving_to
+        )
         conditions.append(standby)
         if node != (view.workload.standby or None):
             fields["standby"] = {"node": node} if node else None

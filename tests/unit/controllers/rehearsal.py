@@ -36,21 +36,26 @@ class Recorder:
 class Life:
     """One process, from its start to its death."""
 
-    def __init__(self, api: FakeApi, now: datetime) -> None:
+    def __init__(self, api: FakeApi, now: datetime, swarm: SimulatedSwarm | None = None) -> None:
         self.api = api
+        self.swarm = swarm or SimulatedSwarm()
         self.recorder = Recorder()
         self.cache = Cache()
         self.world = World(self.cache, Leases(), timedelta(days=1))
         self.queue = KeyedQueue()
         self.cache.on_change = Dependents(self.world, self.queue).changed
         client = cast(Client, api)
-        executor = Executor(client, self.cache, cast(EventRecorder, self.recorder), None)
+        executor = Executor(client, self.cache, cast(EventRecorder, self.recorder), None, self.swarm)
         self.driver = Driver(self.world, self.queue, executor, client, now=lambda: now)
 
     async def know(self, swarm: SimulatedSwarm) -> None:
+        self.swarm = swarm
         for kind in KINDS:
             listed = await self.api.list(kind)
             self.cache.replace_all(kind, listed.items, int(listed.resource_version))
+        await self.look(swarm)
+
+    async def look(self, swarm: SimulatedSwarm) -> None:
         services = await swarm.services()
         ids = [service.id for service in services]
         self.world.swarm = Snapshot.of(await swarm.nodes(), services, await swarm.tasks(ids), ids)
@@ -63,6 +68,7 @@ class Life:
                 for ref in sorted(self.cache.all(kind)):
                     if kind is not LEASE:
                         await self.driver.step(Key(kind.name, ref))
+            await self.look(self.swarm)
             if self.api.writes == before:
                 return
         raise AssertionError(f"it still writes after {ROUNDS} rounds")
