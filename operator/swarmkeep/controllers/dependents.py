@@ -27,13 +27,20 @@ from swarmkeep.model.kinds import (
 )
 from swarmkeep.model.node import parse_containers
 from swarmkeep.model.wire import section
+from swarmkeep.model.workload import Phase
 from swarmkeep.obs import operator_metrics as metrics
 
 SOON_S = 0.2
 POLICY_S = 1.0
 TOTALS_S = 5.0
+PLACEMENT_S = 3.0
 
 _SETTLED = (CheckpointPhase.STORED, CheckpointPhase.REPLICATED, CheckpointPhase.FAILED)
+
+_MATTERS_FOR_PLACEMENT = (
+    *("conditions", "swarm", "versions", "features", "runtime", "criuCheck", "cpuFeatures", "disks", "images"),
+    *("volumes", "networks", "taken", "capacity", "locations", "standbys", "placements"),
+)
 
 Wish = tuple[Kind, Ref, float]
 
@@ -44,6 +51,8 @@ class Dependents:
     def __init__(self, world: World, queue: KeyedQueue) -> None:
         self._world = world
         self._queue = queue
+        self._homeless: set[Ref] = set()
+        """Plain containers whose node is lost: where they can go on depends on all nodes."""
         self.looks_wanted = False
         """Whether the Swarm should be looked at before its time: a policy may select what was not asked for yet."""
 
@@ -85,6 +94,10 @@ class Dependents:
             yield NODE, node, 0.0
 
     def _of_workload(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None and "container" in section(new, "spec") and _phase(new) == Phase.LOST:
+            self._homeless.add(ref)
+        else:
+            self._homeless.discard(ref)
         if new is not None:
             yield WORKLOAD, ref, 0.0
             _count_start(old, new)
@@ -138,6 +151,10 @@ class Dependents:
                 yield WORKLOAD, workload, 0.0
             for checkpoint in self._world.cache.checkpoints_active_on(ref.name):
                 yield CHECKPOINT, checkpoint, 0.0
+        if any(before.get(name) != after.get(name) for name in _MATTERS_FOR_PLACEMENT):
+            urgent = ready_changed or before.get("placements") != after.get("placements")
+            for workload in self._homeless:
+                yield WORKLOAD, workload, SOON_S if urgent else PLACEMENT_S
         if ready_changed or before.get("containers") != after.get("containers"):
             yield from self._of_containers(old, new)
         if ready_changed or before.get("standbys") != after.get("standbys"):

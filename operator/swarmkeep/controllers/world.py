@@ -13,11 +13,11 @@ from swarmkeep.controllers.cache import Cache, Obj, ref_of
 from swarmkeep.controllers.containers import Containers
 from swarmkeep.controllers.leases import Leases
 from swarmkeep.errors import InvalidObject, Unavailable
-from swarmkeep.model.checkpoint import Reason, parse_checkpoint
+from swarmkeep.model.checkpoint import Checkpoint, Reason, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
 from swarmkeep.model.migration import parse_migration
-from swarmkeep.model.node import SeenContainer
+from swarmkeep.model.node import NodeFacts, PlacementFailure, SeenContainer, parse_node, parse_placement_failures
 from swarmkeep.model.policy import Policy, parse_policy
 from swarmkeep.model.swarm import Service, Snapshot, SwarmNode
 from swarmkeep.model.traits import parse_traits
@@ -25,9 +25,11 @@ from swarmkeep.model.wire import optional_time, section
 from swarmkeep.model.workload import Phase, Workload, parse_replicas, parse_workload
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView
+from swarmkeep.plan.container_failover import FailoverView
 from swarmkeep.plan.container_place import container_place
 from swarmkeep.plan.importing import ImportState
 from swarmkeep.plan.location_status import LocationView, Report, where_of
+from swarmkeep.plan.needs import needs_of
 from swarmkeep.plan.nodes import NodeView, is_lost, is_ready
 from swarmkeep.plan.placement import may_run_on
 from swarmkeep.plan.policy_status import Member, PolicyView
@@ -58,12 +60,16 @@ class World:
         self._winners_among: Mapping[str, Service] | None = None
         self._workers: tuple[Worker, ...] | None = None
         self._containers: Containers | None = None
+        self._node_facts: tuple[tuple[NodeFacts, ...], Mapping[Ref, Mapping[str, PlacementFailure]]] | None = None
+        self._parsed_nodes: dict[str, tuple[str, NodeFacts]] = {}
+        """With the resourceVersion that was parsed: a big Swarm has many nodes, of which few change."""
         self._node_names: dict[str, str] = {}
 
     def nodes_changed(self) -> None:
         """Forgets what was worked out from the Node objects."""
         self._workers = None
         self._containers = None
+        self._node_facts = None
 
     def policies_changed(self) -> None:
         """Forgets what was worked out from the policies."""
@@ -129,6 +135,10 @@ class World:
                 place = Place.SERVICE_GONE
             elif tasks is not None:
                 place = Place.WANTED if task is not None and task.wanted else Place.NOT_WANTED
+        checkpoints = tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref))
+        node_lost, failover = self._node_lost(workload), None
+        if workload.container_name is not None and node_lost and place is Place.WANTED:
+            failover = self._failover(obj, workload, policy, checkpoints)
         return WorkloadView(
             workload=workload,
             generation=_generation(obj),
@@ -141,14 +151,15 @@ class World:
             place=place,
             task=task,
             task_node=self._node_name(task.node_id) if task else "",
-            node_lost=self._node_lost(workload),
-            checkpoints=tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref)),
+            node_lost=node_lost,
+            checkpoints=checkpoints,
             workers=self.workers(),
             scrub_interval=self._scrub_interval,
             standbys=self._standbys(ref, service) if warm else (),
             moving_to=moving_to,
             constraints=service.constraints if service is not None else (),
             containers=containers,
+            failover=failover,
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:
@@ -228,6 +239,24 @@ class World:
             self._containers = Containers.of(self.cache.all(NODE).values())
         return self._containers
 
+    def node_facts(self) -> tuple[tuple[NodeFacts, ...], Mapping[Ref, Mapping[str, PlacementFailure]]]:
+        """All nodes as placement needs them; and by workload what nodes say of having been given it in vain."""
+        if self._node_facts is None:
+            nodes = self.cache.all(NODE).values()
+            failures: dict[Ref, dict[str, PlacementFailure]] = {}
+            for obj in nodes:
+                for failure in parse_placement_failures(obj):
+                    failures.setdefault(failure.workload, {})[obj["metadata"]["name"]] = failure
+            self._node_facts = tuple(map(self._facts_of, nodes)), failures
+        return self._node_facts
+
+    def _facts_of(self, obj: Obj) -> NodeFacts:
+        name, version = obj["metadata"]["name"], str(obj["metadata"].get("resourceVersion"))
+        known = self._parsed_nodes.get(name)
+        if known is None or known[0] != version:
+            known = self._parsed_nodes[name] = (version, parse_node(obj))
+        return known[1]
+
     def workers(self) -> tuple[Worker, ...]:
         """The nodes as far as work can be given to them."""
         if self._workers is None:
@@ -243,6 +272,15 @@ class World:
             if migration.brings_versions:
                 return migration.to
         return ""
+
+    def _failover(
+        self, obj: Obj, workload: Workload, policy: Policy | None, checkpoints: tuple[Checkpoint, ...]
+    ) -> FailoverView:
+        nodes, failures = self.node_facts()
+        mine = failures.get(workload.ref, {})
+        uid = str(obj["metadata"].get("uid") or "")
+        needs = needs_of(workload, uid, parse_traits(obj), policy, checkpoints, nodes, failed=mine)
+        return FailoverView(needs, nodes, self.containers().lost_nodes, mine)
 
     def _standbys(self, workload: Ref, service: Service | None) -> tuple[StandbyNode, ...]:
         return tuple(self._standby(obj, str(workload), service) for obj in self.cache.all(NODE).values())

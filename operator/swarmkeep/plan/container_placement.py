@@ -98,10 +98,13 @@ def place(needs: Needs, nodes: Sequence[NodeFacts], rules: PlacementRules) -> Pl
     return Placement(tuple(verdicts))
 
 
-def placed_condition(placement: Placement, node: str | None) -> Condition:
-    """The workload's condition Placed; `node` is the one that it was given to."""
-    if node is not None:
-        return Condition(PLACED, Status.TRUE, "NodeChosen", f"{node} is to go on with it")
+def given_condition(node: str) -> Condition:
+    """The workload's condition Placed when it was given to a node."""
+    return Condition(PLACED, Status.TRUE, "NodeChosen", f"{node} is to go on with it")
+
+
+def nowhere_condition(placement: Placement) -> Condition:
+    """The workload's condition Placed when no node can run it."""
     return Condition(PLACED, Status.FALSE, "NoNode", f"no node can run it: {placement.why_not}")
 
 

@@ -22,6 +22,7 @@ from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Phase, Workload
 from swarmkeep.plan.actions import Action, AssignCheckpoint, DropCheckpoint, Plan, StatusPatch, Tell
 from swarmkeep.plan.assignments import removal
+from swarmkeep.plan.container_failover import Failover, FailoverView, plan_failover
 from swarmkeep.plan.crashes import crash_loop
 from swarmkeep.plan.drift import Drift, misplaced, overdue, unwanted_cold_start
 from swarmkeep.plan.pruning import plan_pruning
@@ -83,6 +84,8 @@ class WorkloadView:
     """Those of its service."""
     containers: tuple[SeenContainer, ...] = ()
     """Plain containers of its name, as the nodes' agents report them."""
+    failover: FailoverView | None = None
+    """Where a plain container could go on whose node is lost; None for all others."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -157,10 +160,18 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
         if node != (view.workload.standby or None):
             fields["standby"] = {"node": node} if node else None
             said.append(f"{node or 'no node'} keeps {view.workload.ref} ready")
+    failover = Failover()
+    if view.workload.container_name is not None:
+        failover = plan_failover(view.workload, view.policy, view.conditions, view.failover, now)
+    conditions += failover.conditions
+    fields |= failover.fields or {}
+    if failover.tell is not None:
+        said.append(failover.tell.message)
+        actions.append(failover.tell)
     return Plan(
         "; ".join(said),
         tuple(actions),
-        StatusPatch(fields, tuple(conditions), guarded=phase is not None),
+        StatusPatch(fields, tuple(conditions), guarded=phase is not None or failover.fields is not None),
         min((at for at in (protected_until, drift_due, prune_due, scrub_due) if at is not None), default=None),
     )
 

@@ -12,7 +12,7 @@ from swarmkeep.model.node import IMAGES_TOLD, Load, Network, SeenLocation, Space
 from swarmkeep.model.policy import PlacementRules, Strategy
 from swarmkeep.model.swarm import SwarmNode
 from swarmkeep.model.traits import Mount
-from swarmkeep.plan.container_placement import Verdict, place, placed_condition
+from swarmkeep.plan.container_placement import Verdict, given_condition, nowhere_condition, place
 from swarmkeep.plan.host_fit import Needs
 
 from .placing import GIB, NEEDS, REF, TRAITS, VERSION, node, volume
@@ -228,13 +228,13 @@ def test_a_constraint_needs_to_know_what_the_swarm_says() -> None:
 
 def test_the_condition_says_node_by_node_why_none_can() -> None:
     nodes = [node("n1"), node("n2", ports=frozenset({"5432/tcp"})), node("n3", ready="Unknown", ready_message="silent")]
-    condition = placed_condition(place(NEEDS, nodes, SPREAD), None)
+    condition = nowhere_condition(place(NEEDS, nodes, SPREAD))
     assert (condition.status, condition.reason) == (Status.FALSE, "NoNode")
     assert condition.message == (
         "no node can run it: n1: it is to go on without this node, which has it now; "
         "n2: the node's port 5432/tcp is taken; n3: the node is not ready: silent"
     )
     many = place(NEEDS, [node(f"n{number}", ready="False") for number in range(10, 300)], SPREAD)
-    assert "and 285 more, see swarmkeep explain-placement" in placed_condition(many, None).message
-    assert placed_condition(place(NEEDS, [], SPREAD), None).message == "no node can run it: there is no node"
-    assert placed_condition(place(NEEDS, [node("n2")], SPREAD), "n2").status is Status.TRUE
+    assert "and 285 more, see swarmkeep explain-placement" in nowhere_condition(many).message
+    assert nowhere_condition(place(NEEDS, [], SPREAD)).message == "no node can run it: there is no node"
+    assert given_condition("n2").status is Status.TRUE
