@@ -8,9 +8,9 @@ from swarmlab import Lab
 from swarmlab.process import wait_until
 from swarmlab.workload import Api, Redis, Task, Writer, join_network, now, policy
 
-KEYS = 150_000
+KEYS = 100_000
 VALUE_BYTES = 880
-"""Together some 150 MB of Redis."""
+"""Together some 100 MB of Redis."""
 
 
 def constraints(lab: Lab, service: str) -> list[str]:
@@ -79,7 +79,7 @@ def test_the_target_dies_in_the_middle_and_one_copy_runs(lab: Lab, api: Api) -> 
     redis = Redis(lab, "orphan")
     api.apply(policy("orphan", every="1h"))
     redis.create("redis", options=("--constraint", "node.hostname!=n1"))
-    redis.fill(50_000, VALUE_BYTES)
+    redis.fill(20_000, VALUE_BYTES)
     join_network(lab, ["n2", "n3"])
     api.wait_claimed("orphan.1")
     home = redis.wait_running()
@@ -110,7 +110,7 @@ def test_the_target_dies_in_the_middle_and_one_copy_runs(lab: Lab, api: Api) -> 
     copies = running(lab, "orphan")
     assert [task.node.name for task in copies] == [home.node.name]
     assert value > acknowledged
-    assert redis.good_keys(50_000) == 50_000
+    assert redis.good_keys(20_000) == 20_000
     assert constraints(lab, "orphan") == ["node.hostname!=n1"]
     holder = api.get("workload", "orphan.1")["status"]["claim"]["node"]
     lab.boot(target)

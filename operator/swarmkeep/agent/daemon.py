@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from swarmkeep.agent.assignments import Assignments
+from swarmkeep.agent.bases import Bases
 from swarmkeep.agent.cache_sweeper import CacheSweeper
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
@@ -98,6 +99,7 @@ async def _run(config: Config) -> int:
     cache = ImageCache(settings.images, boot_id, settings.cache_bytes, lambda: _being_read(tracked, restores))
 
     locations = Locations()
+    bases = Bases(locations, cache)
     selectors = SelectorsFile(settings.state_dir / "shim" / "selectors")
     desired = Desired(client, Journal(settings.state_dir / "desired"), locations, selectors)
     claims = Claims(client, node)
@@ -134,6 +136,7 @@ async def _run(config: Config) -> int:
         settings.run_dir,
         settings.docker_root,
         cache,
+        bases,
         containers,
         desired,
         claims,
@@ -166,7 +169,7 @@ async def _run(config: Config) -> int:
     )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
-    standby = Standby(node, client, desired, locations, cache, containers)
+    standby = Standby(node, client, desired, locations, cache, bases, containers)
     host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
     plain = PlainContainers(containers, desired)
     report = NodeReport(node, client, features, host, locations, tracked, standby, plain)

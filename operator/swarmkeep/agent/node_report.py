@@ -58,7 +58,13 @@ class NodeReport:
                     self._written = status
                 except SwarmKeepError as error:
                     log.warning("could not report the node", error=str(error))
-            await asyncio.sleep(INTERVAL_S)
+            try:
+                # Somebody may be waiting for a version to be ready here.
+                async with asyncio.timeout(INTERVAL_S):
+                    await self._standby.news.wait()
+            except TimeoutError:
+                pass
+            self._standby.news.clear()
 
     async def _write(self, status: dict[str, Any]) -> None:
         try:

@@ -6,19 +6,19 @@ The folder of the version before is changed into that of the newest, so that onl
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from typing import Any
 
 import structlog
 
+from swarmkeep.agent.bases import Bases
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.reading import SILENCE_FIRST, read_from_first
 from swarmkeep.agent.room import require_room
 from swarmkeep.agent.runtime.containers import Containers
-from swarmkeep.errors import DataError, NotFound, StorageFull, SwarmKeepError, Unavailable
+from swarmkeep.errors import StorageFull, SwarmKeepError
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
@@ -28,7 +28,6 @@ from swarmkeep.model.wire import section
 from swarmkeep.model.workload import parse_workload
 from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.backoff import backoff
-from swarmkeep.store.folder_update import Base
 from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
 
@@ -48,15 +47,17 @@ class Standby:
         desired: Desired,
         locations: Locations,
         cache: ImageCache,
+        bases: Bases,
         containers: Containers,
     ) -> None:
         self._desired = desired
         self._locations = locations
         self._cache = cache
+        self._bases = bases
         self._containers = containers
         self._wake = asyncio.Event()
-        self._manifests: dict[Ref, Manifest] = {}
-        """Of the version that is ready: storage may have deleted that one by the time the next is made of it."""
+        self.news = asyncio.Event()
+        """Set when the report says something else than before."""
         self._images: dict[Ref, str] = {}
         """Images that were not looked for yet."""
         self._problems: dict[Ref, str] = {}
@@ -94,7 +95,8 @@ class Standby:
                 if policy is None or workload.newest is None:
                     continue
                 await self._try(workload.ref, policy, workload.newest.number)
-            for known in (self._manifests, self._images, self._problems, self._failures, self._not_before):
+            self._bases.forget_others(self._mirror.objects.keys())
+            for known in (self._images, self._problems, self._failures, self._not_before):
                 for ref in known.keys() - self._mirror.objects.keys():
                     del known[ref]
             try:
@@ -113,6 +115,7 @@ class Standby:
             self._not_before[workload] = time.monotonic() + backoff(failures).total_seconds()
             if self._problems.get(workload) != str(error):
                 log.warning("a version is not ready here", workload=str(workload), version=number, error=str(error))
+                self.news.set()
             self._problems[workload] = str(error)
         else:
             self._problems.pop(workload, None)
@@ -125,20 +128,21 @@ class Standby:
         """
         ready = self._cache.newest(workload)
         if ready is None or ready < number:
-            await self._make(workload, policy, number, ready)
+            await self._make(workload, policy, number)
         image = self._images.get(workload)
         if image:
             await self._containers.ensure_image(image)
             del self._images[workload]
 
-    async def _make(self, workload: Ref, policy: Policy, number: int, ready: int | None) -> None:
+    async def _make(self, workload: Ref, policy: Policy, number: int) -> None:
         begun = time.monotonic()
         async with self._cache.filling(workload, number):
-            manifest = await self._read(workload, policy, number, ready)
+            manifest = await self._read(workload, policy, number)
             await asyncio.to_thread(self._cache.mark, workload, number, manifest.taken_at)
         if self._cache.newest(workload) != number:
             raise StorageFull(f"{workload} version {number} does not fit into the cache: raise agent.cacheBytes")
-        self._manifests[workload] = manifest
+        self._bases.note(workload, manifest)
+        self.news.set()
         metrics.STANDBY_SECONDS.observe(time.monotonic() - begun)
         log.info(
             "a version is ready here",
@@ -148,11 +152,9 @@ class Standby:
         )
         self._images[workload] = str(section(manifest.facts, "container", "Config").get("Image", ""))
 
-    async def _read(self, workload: Ref, policy: Policy, number: int, ready: int | None) -> Manifest:
+    async def _read(self, workload: Ref, policy: Policy, number: int) -> Manifest:
         """Makes the folder, from the first location that has the version whole."""
         target = self._cache.path(workload, number)
-        base = await self._base(workload, policy, ready)
-        unused = [base] if base else []
 
         def get(repository: Repository) -> Manifest:
             # A try that fails half way uses the base up: another location is then read whole.
@@ -162,25 +164,7 @@ class Standby:
                 require_room(target, sum(entry.size for entry in entries), f"{workload} version {number}")
             return repository.get(str(workload), number, target, durable=False, base=mine)
 
-        try:
+        async with self._bases.before(workload, policy, number) as unused:
             return await read_from_first(
                 self._locations, policy.locations, workload, number, get, READ_LIMIT_S, SILENCE_FIRST
             )
-        finally:
-            if base is not None:
-                await asyncio.to_thread(shutil.rmtree, base.folder, ignore_errors=True)
-
-    async def _base(self, workload: Ref, policy: Policy, ready: int | None) -> Base | None:
-        """The version that is ready, to be changed into the next one; None when that has to be read whole."""
-        if ready is None:
-            return None
-        manifest = self._manifests.get(workload)
-        if manifest is None or manifest.version != ready:
-            try:
-                manifest = await self._locations.call(
-                    policy.location, lambda repository: repository.manifest(str(workload), ready), LOOK_S
-                )
-            except (Unavailable, DataError, NotFound):
-                return None
-        folder = await asyncio.to_thread(self._cache.take, workload, ready)
-        return Base(folder, manifest) if folder is not None else None

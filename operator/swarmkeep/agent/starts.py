@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from swarmkeep.agent.bases import Bases
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims, Taken
 from swarmkeep.agent.desired import Desired
@@ -96,6 +97,7 @@ class Starts:
         run_dir: Path,
         docker_root: Path,
         cache: ImageCache,
+        bases: Bases,
         containers: Containers,
         desired: Desired,
         claims: Claims,
@@ -115,6 +117,7 @@ class Starts:
         self._run_dir = run_dir
         self._docker_root = docker_root
         self._cache = cache
+        self._bases = bases
         self._containers = containers
         self._desired = desired
         self._claims = claims
@@ -331,11 +334,13 @@ class Starts:
     async def _get(self, start: _Start, version: int, target: Path) -> Manifest:
         def get(repository: Repository) -> Manifest:
             # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
-            return repository.get(str(start.ref), version, target, durable=False)
+            base = unused.pop() if unused else None
+            return repository.get(str(start.ref), version, target, durable=False, base=base)
 
-        return await read_from_first(
-            self._locations, start.policy.locations, start.ref, version, get, FETCH_LIMIT_S, DAMAGE_FIRST
-        )
+        async with self._bases.before(start.ref, start.policy, version) as unused:
+            return await read_from_first(
+                self._locations, start.policy.locations, start.ref, version, get, FETCH_LIMIT_S, DAMAGE_FIRST
+            )
 
     async def _try_restore(
         self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.agent.bases import Bases
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.copier import Copier
@@ -240,6 +241,7 @@ class Life:
             machine.run,
             machine.docker_root,
             cache,
+            Bases(locations, cache),
             docker,
             self.desired,
             self.claims,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.agent.bases import Bases
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.standby import Standby
 from swarmkeep.errors import DataError, NotFound, StorageFull, Unavailable
@@ -46,7 +47,8 @@ class Node:
     def next_life(self) -> Standby:
         nothing: Any = None
         images: Any = self.images
-        return Standby("n2", nothing, nothing, self.places.locations, self.cache, images)
+        bases = Bases(self.places.locations, self.cache)
+        return Standby("n2", nothing, nothing, self.places.locations, self.cache, bases, images)
 
     def store(self, number: int, *changed_pages: int) -> None:
         for page in changed_pages:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from swarmkeep.agent.image_cache import ImageCache
+from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.folder_update import Base
+from swarmkeep.store.manifest import Manifest
+from swarmkeep.store.repository import Repository
+
 from ..objects import stamp
-from .room import IN_THE_ROOM, ShimIn, room
+from .room import IN_THE_ROOM, REDIS, ShimIn, room
 
 pytestmark = IN_THE_ROOM
 
@@ -26,3 +33,25 @@ async def test_memory_comes_on_demand_where_the_policy_wants_it_and_the_node_can
         assert await machine.start(container) == ""
     assert container.came_up == ["restored v1"]
     assert [order["lazy"] for order in machine.orders] == [lazily]
+
+
+async def test_a_version_that_is_here_becomes_the_newest_and_only_the_difference_is_read(
+    tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = room(tmp_path, shim_in, 1, 2, claim="", lastEnd={"how": "Stopped", "at": stamp(900)})
+    cache = ImageCache(machine.state / "images", "boot", 1 << 30)
+    repository = Repository.open(LocalBlobStore(machine.location), create=False)
+    cache.mark(REDIS, 1, repository.get(str(REDIS), 1, cache.path(REDIS, 1)).taken_at)
+    bases: list[Base | None] = []
+    get = Repository.get
+
+    def seen(self: Repository, *words: Any, base: Base | None = None, **options: Any) -> Manifest:
+        bases.append(base)
+        return get(self, *words, base=base, **options)
+
+    monkeypatch.setattr(Repository, "get", seen)
+    container = machine.container("c1")
+    async with machine.life():
+        assert await machine.start(container) == ""
+    assert container.came_up == ["restored v2"]
+    assert [base.manifest.version for base in bases if base is not None] == [1]
