@@ -51,12 +51,12 @@ class Catalogue:
 
         The locations are asked in their order, and no more of them than needed to find a good version of at least the
         number `newest`. A version that may be adopted passes for one of the service itself. A version whose record has
-        not reached the API yet counts as well: its node may be dead. One that is being deleted, or was found damaged,
-        does not. Raises Unavailable when no location answers, or none of those that answer has a version: the others
-        may have. Raises WrongKey when this node does not have the key of the newest version in a location and no other
-        location has one as new: the workload has to wait for the key, where an older version will do for one that is
-        damaged. When only the API does not answer, only what is known to be damaged is vetoed: a version that is really
-        deleted has no manifest.
+        not reached the API yet counts as well: its node may be dead. One that is being deleted, or was found damaged
+        in all locations that have it, does not. Raises Unavailable when no location answers, or none of those that
+        answer has a version: the others may have. Raises WrongKey when this node does not have the key of the newest
+        version in a location and no other location has one as new: the workload has to wait for the key, where an older
+        version will do for one that is damaged. When only the API does not answer, only what is known to be damaged is
+        vetoed: a version that is really deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[_Stored]:
@@ -77,11 +77,12 @@ class Catalogue:
                 silent.append(name)
                 continue
             if found and judgement is None:
-                judgement = _Judgement(await self._known(workload), self._damage.of(workload))
+                judgement = _Judgement(await self._known(workload))
+            damaged = self._damage.of(workload, name)
             for item in found:
                 known = merged.get(item.candidate.number)
                 if known is None or not known.candidate.usable:
-                    merged[item.candidate.number] = judgement.of(item, service_id) if judgement else item
+                    merged[item.candidate.number] = judgement.of(item, service_id, name, damaged) if judgement else item
             if any(item.candidate.usable and number >= newest for number, item in merged.items()):
                 break
         best = max((number for number, item in merged.items() if item.candidate.usable), default=0)
@@ -116,14 +117,17 @@ class _Judgement:
 
     known: list[Checkpoint] | None
     """The workload's Checkpoint objects; None when the API does not answer."""
-    damaged: Collection[int]
 
-    def of(self, item: _Stored, service_id: str) -> _Stored:
-        """The version with a veto, or as the service's own, where that is known."""
+    def of(self, item: _Stored, service_id: str, location: str, damaged: Collection[int]) -> _Stored:
+        """The version as that location has it, with a veto, or as the service's own, where that is known.
+
+        `damaged`: numbers that are known to be damaged there though the API may not answer.
+        """
         number = item.candidate.number
         known = [checkpoint for checkpoint in self.known or () if checkpoint.version == number]
-        vetoed = number in self.damaged or any(
-            found.deleting or found.phase is CheckpointPhase.DELETING or found.is_damaged for found in known
+        vetoed = number in damaged or any(
+            found.deleting or found.phase is CheckpointPhase.DELETING or found.is_damaged_in(location)
+            for found in known
         )
         candidate = _adopt(item, service_id) if any(found.adopt for found in known) else item.candidate
         doubted = any(found.is_unrestorable for found in known)

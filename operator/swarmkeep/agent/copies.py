@@ -128,13 +128,10 @@ class Copies:
                 # The first location was replaced by another: that says nothing of what was deleted.
                 return False
             try:
-                repository.manifest(workload, number)
-            except NotFound:
-                return True
+                return repository.is_gone(workload, number)
             except DataError:
                 # Damaged there: then the copy is worth all the more.
                 return False
-            return False
 
         gone = await self._locations.call(record["first"], is_gone, ANSWER_LIMIT_S)
         if gone:

@@ -29,6 +29,7 @@ from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.importer import Importer
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.mender import Mender
 from swarmkeep.agent.node_report import NodeReport
 from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.plain_containers import PlainContainers
@@ -141,6 +142,7 @@ async def _run(config: Config) -> int:
         desired,
         claims,
         catalogue,
+        damage,
         locations,
         tracked,
         heartbeat,
@@ -169,7 +171,8 @@ async def _run(config: Config) -> int:
     )
     scheduler = Scheduler(desired, freezes, restores, tracked, versions)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
-    standby = Standby(node, client, desired, locations, cache, bases, containers)
+    standby = Standby(node, client, desired, locations, cache, bases, containers, damage)
+    mender = Mender(client, locations, Journal(settings.state_dir / "mended"), settings.state_dir / "mending")
     host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
     plain = PlainContainers(containers, desired)
     report = NodeReport(node, client, features, host, locations, tracked, standby, plain)
@@ -201,7 +204,8 @@ async def _run(config: Config) -> int:
                     Rewrapper(locations).run(),
                     damage.run(),
                     Importer(node, client, desired, locations).run(),
-                    Verifier(node, client, locations, settings.scrub_rate, settings.verify_limit).run(),
+                    mender.run(),
+                    Verifier(node, client, locations, mender, settings.scrub_rate, settings.verify_limit).run(),
                     CacheSweeper(cache, locations).run(),
                 )
             ]

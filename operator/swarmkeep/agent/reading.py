@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -33,10 +33,12 @@ async def read_from_first(
     work: Callable[[Repository], T],
     limit_s: float,
     worst_first: Sequence[type[SwarmKeepError]],
+    skipped: MutableMapping[str, SwarmKeepError] | None = None,
 ) -> T:
     """Runs `work`, which reads a version, on the locations in their order until it goes well on one.
 
-    Of the errors of all of them it raises that which comes first in `worst_first`; others end it at once.
+    Of the errors of all of them it raises that which comes first in `worst_first`; others end it at once. `skipped`
+    gets what was wrong with each location that did not serve.
     """
     errors: list[SwarmKeepError] = []
     for name in names:
@@ -47,6 +49,8 @@ async def read_from_first(
             return await locations.call(name, work, limit_s)
         except (Unavailable, DataError, NotFound) as error:
             errors.append(error)
+            if skipped is not None:
+                skipped[name] = error
             if name != names[-1]:
                 log.warning(
                     "cannot read a version, turning to the next location",

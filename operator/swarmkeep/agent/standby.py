@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from swarmkeep.agent.bases import Bases
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
@@ -49,12 +50,14 @@ class Standby:
         cache: ImageCache,
         bases: Bases,
         containers: Containers,
+        damage: KnownDamage,
     ) -> None:
         self._desired = desired
         self._locations = locations
         self._cache = cache
         self._bases = bases
         self._containers = containers
+        self._damage = damage
         self._wake = asyncio.Event()
         self.news = asyncio.Event()
         """Set when the report says something else than before."""
@@ -164,7 +167,6 @@ class Standby:
                 require_room(target, sum(entry.size for entry in entries), f"{workload} version {number}")
             return repository.get(str(workload), number, target, durable=False, base=mine)
 
+        names = self._damage.sound(workload, number, policy.locations)
         async with self._bases.before(workload, policy, number) as unused:
-            return await read_from_first(
-                self._locations, policy.locations, workload, number, get, READ_LIMIT_S, SILENCE_FIRST
-            )
+            return await read_from_first(self._locations, names, workload, number, get, READ_LIMIT_S, SILENCE_FIRST)

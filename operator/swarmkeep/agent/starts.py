@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import structlog
 from swarmkeep.agent.bases import Bases
 from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims, Taken
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.heartbeat import Heartbeat
 from swarmkeep.agent.image_cache import ImageCache
@@ -77,6 +78,8 @@ class _Start:
     crashes: Crashes | None = None
     """Restored processes of it that crashed in a row until now."""
     layer_applied: bool = False
+    wrong_in: dict[int, set[str]] = field(default_factory=dict)
+    """Locations in which wrong bytes of a version were met."""
 
     @property
     def ref(self) -> Ref:
@@ -102,6 +105,7 @@ class Starts:
         desired: Desired,
         claims: Claims,
         catalogue: Catalogue,
+        damage: KnownDamage,
         locations: Locations,
         tracked: TrackedContainers,
         heartbeat: Heartbeat,
@@ -122,6 +126,7 @@ class Starts:
         self._desired = desired
         self._claims = claims
         self._catalogue = catalogue
+        self._damage = damage
         self._locations = locations
         self._tracked = tracked
         self._story = story
@@ -337,10 +342,18 @@ class Starts:
             base = unused.pop() if unused else None
             return repository.get(str(start.ref), version, target, durable=False, base=base)
 
+        names = self._damage.sound(start.ref, version, start.policy.locations)
+        skipped: dict[str, SwarmKeepError] = {}
         async with self._bases.before(start.ref, start.policy, version) as unused:
-            return await read_from_first(
-                self._locations, start.policy.locations, start.ref, version, get, FETCH_LIMIT_S, DAMAGE_FIRST
+            manifest = await read_from_first(
+                self._locations, names, start.ref, version, get, FETCH_LIMIT_S, DAMAGE_FIRST, skipped
             )
+        for name, error in skipped.items():
+            if isinstance(error, DataError):
+                # Another location had it whole, so that speaks for no other version; but somebody has to look there.
+                start.wrong_in.setdefault(version, set()).add(name)
+                self._story.wrong_bytes(start.ref, version, name, error)
+        return manifest
 
     async def _try_restore(
         self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
@@ -419,6 +432,7 @@ class Starts:
             "node": self._node,
             "taskID": start.protection.task_id,
             "at": format_time(datetime.now(UTC)),
+            "wrongIn": sorted(start.wrong_in.get(version or 0, ())),
         }
 
     def _save(

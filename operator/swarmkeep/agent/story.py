@@ -44,6 +44,12 @@ class Story:
         """A version did not come up."""
         self._tell(workload, "Warning", "RestoreFailed", f"version {decision.version} failed on {self._node}: {error}")
 
+    def wrong_bytes(self, workload: Ref, version: int, location: str, error: Exception) -> None:
+        """A location had wrong bytes of a version, and another had it whole."""
+        self._tell(
+            workload, "Warning", "WrongBytes", f"read version {version} elsewhere, it is damaged in {location}: {error}"
+        )
+
     def held(self, workload: Ref, error: Exception) -> None:
         """A task was not allowed to start."""
         self._tell(workload, "Warning", "Held", f"not started on {self._node}: {error}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from swarmkeep.agent.examination import Pace, examine
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.mender import Mender
 from swarmkeep.errors import Conflict, Forbidden, InvalidObject, NotFound, SwarmKeepError, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
@@ -32,11 +34,20 @@ GRACE_S = 60.0
 class Verifier:
     """Does one version at a time. Its answer is in the API, or the order is still open: it may die at any time."""
 
-    def __init__(self, node: str, client: Client, locations: Locations, scrub_rate: int, limit: timedelta) -> None:
-        """`scrub_rate` in bytes a second: what work that nobody waits for may read."""
+    def __init__(
+        self,
+        node: str,
+        client: Client,
+        locations: Locations,
+        mender: Mender,
+        scrub_rate: int,
+        limit: timedelta,
+    ) -> None:
+        """`scrub_rate` in bytes a second: what work that nobody waits for may read; `limit` for each location."""
         self._node = node
         self._client = client
         self._locations = locations
+        self._mender = mender
         self._scrub_rate = scrub_rate
         self._limit_s = limit.total_seconds()
         self._wake = asyncio.Event()
@@ -86,25 +97,47 @@ class Verifier:
     async def _carry_out(self, item: Checkpoint) -> None:
         self._stop = threading.Event()
         self._current = item
-        pace = Pace(None if _is_wish(item) else self._scrub_rate, self._stop)
+        where = item.verification.locations if item.verification else ()
+        found: dict[str, Finding] = {}
         try:
-            found = await self._examine(item, pace)
-        except SwarmKeepError as error:
-            if self._stop.is_set():
-                log.info("a verification makes way", checkpoint=str(item.ref))
-                return
-            found = self._finding(pace, trouble=str(error))
+            for name in where or (item.location,):
+                try:
+                    found[name] = await self._look(item, name, found)
+                except SwarmKeepError as error:
+                    if self._stop.is_set():
+                        log.info("a verification makes way", checkpoint=str(item.ref))
+                        return
+                    found[name] = Finding(datetime.now(UTC), self._node, 0, trouble=str(error))
         finally:
             # The thread must not read on for nobody.
             self._stop.set()
             self._current = None
-            metrics.VERIFIED_BYTES.inc(pace.bytes)
         await self._report(item, found)
         self._answered[item.ref] = _order_of(item)
 
-    async def _examine(self, item: Checkpoint, pace: Pace) -> Finding:
-        order, number, stop = item.verification, item.version, self._stop
-        if order is None or number is None:
+    async def _look(self, item: Checkpoint, location: str, others: Mapping[str, Finding]) -> Finding:
+        """What one location has, repaired out of another if it can be. Raises SwarmKeepError when nobody can say."""
+        if item.verification is None:
+            raise InvalidObject(f"{item.ref} says neither what to verify nor how")
+        pace = Pace(None if _is_wish(item) else self._scrub_rate, self._stop)
+        try:
+            problems = await self._examine(item, location, item.verification.how, pace)
+            repaired_from, not_repaired = await self._mend(item, location, others, pace) if problems else ("", "")
+            return Finding(
+                datetime.now(UTC),
+                self._node,
+                pace.bytes,
+                problems,
+                repaired_from=repaired_from,
+                not_repaired=not_repaired,
+            )
+        finally:
+            metrics.VERIFIED_BYTES.inc(pace.bytes)
+
+    async def _examine(self, item: Checkpoint, location: str, how: How, pace: Pace) -> tuple[tuple[str, str], ...]:
+        """Path and problem of each file that is hit."""
+        number, stop = item.version, self._stop
+        if number is None:
             raise InvalidObject(f"{item.ref} says neither what to verify nor how")
         workload = str(Ref(item.ref.namespace, item.workload))
 
@@ -113,18 +146,37 @@ class Verifier:
                 repository.paced(pace),
                 workload,
                 number,
-                full=order.how is How.FULL,
+                full=how is not How.QUICK,
                 limit_s=self._limit_s,
                 should_stop=stop.is_set,
             )
 
-        damage = await self._locations.call(item.location, work, self._limit_s + GRACE_S)
-        return self._finding(pace, problems=tuple((each.path, each.problem) for each in damage))
+        damage = await self._locations.call(location, work, self._limit_s + GRACE_S)
+        return tuple((each.path, each.problem) for each in damage)
 
-    def _finding(self, pace: Pace, problems: tuple[tuple[str, str], ...] = (), trouble: str = "") -> Finding:
-        return Finding(datetime.now(UTC), self._node, pace.bytes, problems, trouble)
+    async def _mend(
+        self, item: Checkpoint, location: str, others: Mapping[str, Finding], pace: Pace
+    ) -> tuple[str, str]:
+        """Writes it there again if another location has it whole; returns which, or why that could not be done."""
+        lost = {name for name, each in others.items() if each.is_damaged}
+        sources = [name for name in item.data_in if name != location and name not in lost]
+        # What was once found damaged comes last: it may have been mended by hand.
+        sources.sort(key=item.is_damaged_in)
+        if not sources:
+            return "", ""
+        try:
+            source = await self._mender.mend(item, location, sources, self._stop.is_set)
+            problems = await self._examine(item, location, How.FULL, pace)
+        except SwarmKeepError as error:
+            if self._stop.is_set():
+                raise
+            log.error("cannot repair a version", checkpoint=str(item.ref), location=location, error=str(error))
+            return "", f"it cannot be repaired: {error}"
+        if problems:
+            return "", f"written again out of {source}, and still wrong: {problems[0][1]}"
+        return source, ""
 
-    async def _report(self, item: Checkpoint, found: Finding) -> None:
+    async def _report(self, item: Checkpoint, found: Mapping[str, Finding]) -> None:
         """Writes the answer, unless the version is on its way out or the order is somebody else's by now."""
         while True:
             try:
@@ -146,21 +198,23 @@ class Verifier:
             except (Forbidden, InvalidObject) as error:
                 log.error("the API refuses the result of a verification", checkpoint=str(item.ref), error=str(error))
                 return
-            self._tell(item, found)
+            for name, each in found.items():
+                self._tell(item, name, each)
             return
 
     @staticmethod
-    def _tell(item: Checkpoint, found: Finding) -> None:
+    def _tell(item: Checkpoint, location: str, found: Finding) -> None:
         how = str(item.verification.how) if item.verification else ""
-        result = "failed" if found.trouble else "damaged" if found.problems else "good"
-        metrics.VERIFICATIONS.labels(how, result).inc()
+        result = "failed" if found.trouble else "damaged" if found.is_damaged else "good"
+        metrics.VERIFICATIONS.labels(how, "repaired" if found.repaired_from else result).inc()
+        about = log.bind(checkpoint=str(item.ref), location=location)
         if found.problems:
             files = ", ".join(path or "the version as a whole" for path, _ in found.problems[:5])
-            log.error("a version is damaged", checkpoint=str(item.ref), files=files, first=found.problems[0][1])
+            about.error("a version was damaged", files=files, first=found.problems[0][1], repaired=found.repaired_from)
         elif found.trouble:
-            log.warning("could not verify a version", checkpoint=str(item.ref), error=found.trouble)
+            about.warning("could not verify a version", error=found.trouble)
         else:
-            log.info("verified a version", checkpoint=str(item.ref), how=how, bytes=found.bytes)
+            about.info("verified a version", how=how, bytes=found.bytes)
 
 
 def _order_of(item: Checkpoint) -> tuple[datetime | None, int]:

@@ -218,7 +218,8 @@ class VersionTaker:
         """
         begun = time.monotonic()
         tracked = self._tracked.get(staged.workload)
-        alone = must_stand_alone(self._damage.of(staged.workload), tracked.clean_from if tracked else 0)
+        damaged = self._damage.ever_of(staged.workload, staged.location)
+        alone = must_stand_alone(damaged, tracked.clean_from if tracked else 0)
 
         def put(repository: Repository) -> int:
             try:

@@ -69,7 +69,7 @@ def versions(checkpoints: Iterable[Object], now: datetime, *, limit: int) -> str
         rows.append(
             (
                 str(status.get("version") or "?"),
-                str(status.get("phase") or "Pending") + (", damaged" if _is_damaged(status) else ""),
+                str(status.get("phase") or "Pending") + _damage(status),
                 str(spec.get("reason") or "") + (", pinned" if spec.get("pinned") else ""),
                 str(status.get("node") or ""),
                 age(status.get("takenAt"), now),
@@ -195,7 +195,7 @@ def _verified(status: Object, now: datetime) -> Facts:
     """What is known of a version's bytes: result, files that are hit, what was in the way."""
     seen, order = status.get("verified") or {}, status.get("verification") or {}
     if not seen and not order:
-        return [("Verified", "not yet")] if status.get("phase") == "Stored" else []
+        return [("Verified", "not yet")] if status.get("phase") in ("Stored", "Replicated") else []
     facts: Facts = []
     if seen.get("result"):
         depth = "every byte" if seen.get("how") == "Full" else "manifest and packs"
@@ -206,6 +206,12 @@ def _verified(status: Object, now: datetime) -> Facts:
         ]
         more = int(seen.get("damagedFiles") or 0) - len(problems)
         facts.append(("Verified", "\n".join([text, *problems, *([f"and {more} more files"] if more > 0 else [])])))
+    for look in seen.get("locations") or ():
+        if look.get("damagedAt"):
+            mended = f"; written again out of {look['repairedFrom']}" if look.get("repairedFrom") else ""
+            told = f"{look.get('result')}; damage was found {age(look.get('damagedAt'), now)} ago{mended}"
+            rest = f": {look['notRepaired']}" if look.get("notRepaired") else ""
+            facts.append((f"Verified in {look['name']}", told + rest))
     if seen.get("trouble"):
         facts.append(("Not verified", f"{age(seen.get('troubleAt'), now)} ago: {seen['trouble']}"))
     if order:
@@ -243,8 +249,10 @@ def _migration(obj: Object, now: datetime) -> Facts:
     return facts
 
 
-def _is_damaged(status: Object) -> bool:
-    return (status.get("verified") or {}).get("result") == "Damaged"
+def _damage(status: Object) -> str:
+    """How the versions' table says that bytes are not what they must be."""
+    result = (status.get("verified") or {}).get("result")
+    return {"Damaged": ", damaged", "DamagedCopy": ", one copy damaged"}.get(str(result), "")
 
 
 def _node(obj: Object, _: datetime) -> Facts:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 POLL_S = 1.0
 AT_ONCE = 8
 """Wishes on their way to the API at a time."""
+_STORED = ("Stored", "Replicated")
+_BAD = frozenset({"Damaged", "DamagedCopy"})
 UNKNOWN_EXIT = 3
 """Of some versions nothing could be found out."""
 
@@ -35,7 +37,7 @@ class Verdict:
 
     name: str
     result: str
-    """Good, Damaged, Gone (it was deleted meanwhile), Unknown, or Waiting."""
+    """Good, Repaired, DamagedCopy, Damaged, Gone (it was deleted meanwhile), Unknown, or Waiting."""
     details: tuple[str, ...] = ()
 
 
@@ -43,7 +45,7 @@ def verify(
     what: Annotated[
         list[str] | None, typer.Argument(metavar="[VERSION|WORKLOAD...]", help="redis.1-v12, or redis.1 for all of it.")
     ] = None,
-    location: Annotated[str | None, typer.Option("--location", help="All versions in this StorageLocation.")] = None,
+    location: Annotated[str | None, typer.Option("--location", help="Only what lies in this StorageLocation.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick/--full", help="Only manifests and the presence of packs, or every byte.")
     ] = False,
@@ -56,7 +58,9 @@ def verify(
 ) -> None:
     """Reads versions back from storage and says whether they are whole.
 
-    Ends with 1 when damage was found, with 3 when something could not be verified in time.
+    Looks in every location that has them, or in the one that --location names; without names, at all that lies there.
+    What is damaged in one location and good in another is repaired. Ends with 1 when damage was found that is left,
+    with 3 when something could not be verified in time.
 
     Example: swarmkeep verify redis.1 --quick
     """
@@ -64,12 +68,12 @@ def verify(
     from swarmkeep.model.quantity import parse_duration
 
     limit_s = parse_duration(timeout).total_seconds()
-    if bool(what) == bool(location):
+    if not what and not location:
         raise InvalidObject("verify what? name versions or workloads, or a location with --location")
 
     async def work(session: Session) -> int:
         objects = await _targets(session, what or (), location)
-        wish = await _ask(session, objects, "Quick" if quick else "Full")
+        wish = await _ask(session, objects, {"how": "Quick" if quick else "Full", "location": location})
         if not wait:
             print(f"asked for {len(wish)} versions; see `swarmkeep get ckpt` for what is found")
             return 0
@@ -87,9 +91,10 @@ async def _targets(session: Session, what: Sequence[str], location: str | None) 
 
     if location is not None:
         await session.client.get(LOCATION, location)
+    if location is not None and not what:
         # A location is not of a namespace, and neither is what lies in it.
-        listed = await session.client.list(CHECKPOINT, fields="status.phase=Stored")
-        return [obj for obj in listed.items if (obj.get("status") or {}).get("location") == location]
+        listed = await session.client.list(CHECKPOINT)
+        return [obj for obj in listed.items if location in _stored_in(obj)]
     found: dict[Ref, Object] = {}
     for word in what:
         kind, slash, rest = word.partition("/")
@@ -102,14 +107,24 @@ async def _targets(session: Session, what: Sequence[str], location: str | None) 
         except NotFound:
             if not objects:
                 raise NotFound(f"there is neither a version nor a workload with versions called {name}") from None
-        stored = [obj for obj in objects if (obj.get("status") or {}).get("phase") == "Stored"]
+        stored = [obj for obj in objects if (places := _stored_in(obj)) and location in (None, *places)]
         if not stored:
-            raise NotFound(f"{name} has no stored version: there is nothing to verify")
+            where = f" in {location}" if location else ""
+            raise NotFound(f"{name} has no stored version{where}: there is nothing to verify")
         found |= {Ref(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in stored}
     return list(found.values())
 
 
-async def _ask(session: Session, objects: Sequence[Object], how: str) -> dict[Ref, str]:
+def _stored_in(obj: Object) -> list[str]:
+    """The locations that have a version; none while it is not stored."""
+    status = obj.get("status") or {}
+    if status.get("phase") not in _STORED:
+        return []
+    listed = status.get("locations") or [{"name": status.get("location"), "state": "Stored"}]
+    return [str(each["name"]) for each in listed if each["state"] == "Stored"]
+
+
+async def _ask(session: Session, objects: Sequence[Object], wish: Object) -> dict[Ref, str]:
     """Leaves a wish on each version; returns when each was wished."""
     import asyncio
     from datetime import UTC, datetime
@@ -121,7 +136,7 @@ async def _ask(session: Session, objects: Sequence[Object], how: str) -> dict[Re
 
     # The instant tells this wish from all others, whatever the clocks of nodes say.
     requested_at = format_time(datetime.now(UTC))
-    patch = {"spec": {"verify": {"requestedAt": requested_at, "how": how}}}
+    patch = {"spec": {"verify": {"requestedAt": requested_at, **wish}}}
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def ask(ref: Ref) -> Ref:
@@ -159,23 +174,40 @@ async def _await_all(session: Session, wishes: dict[Ref, str], limit_s: float) -
 def judge(name: str, obj: Object | None, requested_at: str) -> Verdict:
     """What the object says about the wish of that instant."""
     status = (obj or {}).get("status") or {}
-    if obj is None or status.get("phase") != "Stored" or "deletionTimestamp" in obj["metadata"]:
+    if obj is None or status.get("phase") not in _STORED or "deletionTimestamp" in obj["metadata"]:
         return Verdict(name, "Gone", ("deleted meanwhile",))
     seen = status.get("verified") or {}
     if seen.get("requestedAt") != requested_at:
         order = status.get("verification") or {}
         where = f"given to {order['node']}" if order.get("node") else "not given to a node yet: is an operator running?"
         return Verdict(name, "Waiting", (str(order.get("message") or where),))
-    if seen.get("trouble"):
+    details: list[str] = []
+    for look in seen.get("locations") or ():
+        details += _details(look)
+    result = str(seen.get("result"))
+    if seen.get("trouble") and result not in _BAD:
         return Verdict(name, "Unknown", (str(seen["trouble"]),))
+    return Verdict(name, result, tuple(details))
+
+
+def _details(look: Object) -> list[str]:
+    """What was found in one location."""
+    name = look["name"]
+    if look.get("trouble"):
+        return [f"{name}: not looked at: {look['trouble']}"]
+    if look.get("result") != "Damaged":
+        mended = f", written again out of {look['repairedFrom']}" if look.get("repairedFrom") else ""
+        return [f"{name}: {look.get('how')} on {look.get('node')}{mended}"]
     problems = [
-        f"{each.get('path') or 'the whole version'}: {each.get('problem')}" for each in seen.get("problems") or ()
+        f"{name}: {each.get('path') or 'the whole version'}: {each.get('problem')}"
+        for each in look.get("problems") or ()
     ]
-    more = int(seen.get("damagedFiles") or 0) - len(problems)
+    more = int(look.get("damagedFiles") or 0) - len(problems)
     if more > 0:
-        problems.append(f"and {more} more files")
-    details = problems or [f"{seen.get('how')} on {seen.get('node')}"]
-    return Verdict(name, str(seen.get("result")), tuple(details))
+        problems.append(f"{name}: and {more} more files")
+    if look.get("notRepaired"):
+        problems.append(f"{name}: {look['notRepaired']}")
+    return problems
 
 
 def _print(verdicts: Sequence[Verdict]) -> int:
@@ -192,6 +224,6 @@ def _print(verdicts: Sequence[Verdict]) -> int:
     results = [verdict.result for verdict in verdicts]
     if "Waiting" in results:
         print(f"error: timed out: {results.count('Waiting')} versions are still waited for", file=sys.stderr)
-    if "Damaged" in results:
+    if _BAD & set(results):
         return 1
     return UNKNOWN_EXIT if {"Waiting", "Unknown"} & set(results) else 0

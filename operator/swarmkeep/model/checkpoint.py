@@ -62,7 +62,12 @@ class Result(StrEnum):
     """What came out."""
 
     GOOD = "Good"
+    REPAIRED = "Repaired"
+    """Good everywhere by now: what was damaged in one location was written again out of another."""
+    DAMAGED_COPY = "DamagedCopy"
+    """Damaged in some of its locations: it is restored from the others."""
     DAMAGED = "Damaged"
+    """In every location that has it."""
     UNRESTORABLE = "Unrestorable"
     """Its bytes are right, and its last test restore failed."""
 
@@ -97,6 +102,29 @@ class Verification:
     how: How
     wish: str
     """`spec.verify.requestedAt` that it answers; empty when nobody asked."""
+    locations: tuple[str, ...] = ()
+    """Where it is to be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the last looks at one location's copy of a version have found."""
+
+    result: Result | None
+    """Good or Damaged; None while no look has found anything out."""
+    at: datetime | None
+    how: How
+    full_at: datetime | None
+    trouble_at: datetime | None
+    """When the last try found nothing out; None when it did."""
+    damaged_at: datetime | None
+    """When damage was last found there, whatever has become of it."""
+    repaired_from: str = ""
+    """The location that it was last written again out of; empty when it never was."""
+    problem: str = ""
+    """Why the damage could not be repaired."""
+    files: tuple[str, ...] = ()
+    """Paths of the first files that are hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +148,8 @@ class Verified:
     """Paths of the first files that are hit; an empty one stands for the version as a whole."""
     restore: TriedRestore | None = None
     """Its last test restore."""
+    looks: Mapping[str, Look] = field(default_factory=dict, hash=False)
+    """What was found in each location, by name."""
 
 
 DATA_FINALIZER = "swarmkeep.dev/data"
@@ -156,6 +186,8 @@ class Checkpoint:
     wish: str = ""
     """`spec.verify.requestedAt`: a user wants it verified; empty when nobody does."""
     wish_how: How = How.FULL
+    wish_location: str = ""
+    """The only location that is wished to be looked at; empty for all."""
     verification: Verification | None = None
     verified: Verified | None = None
     trial: bool = False
@@ -167,7 +199,7 @@ class Checkpoint:
 
     @property
     def is_damaged(self) -> bool:
-        """Its bytes were found not to be what they must be."""
+        """Its bytes were found not to be what they must be, in every location that has it."""
         return self.verified is not None and self.verified.result is Result.DAMAGED
 
     @property
@@ -201,6 +233,26 @@ class Checkpoint:
         return tuple(name for name, state in self.copies.items() if state is CopyState.STORED)
 
     @property
+    def good_in(self) -> tuple[str, ...]:
+        """The locations that have it and in which nobody has found it damaged."""
+        return tuple(name for name in self.data_in if not self.is_damaged_in(name))
+
+    def is_damaged_in(self, location: str) -> bool:
+        """Whether that location's bytes of it were found not to be what they must be."""
+        look = self.look(location)
+        return look is not None and look.result is Result.DAMAGED
+
+    def look(self, location: str) -> Look | None:
+        """What was found in a location; None when nobody has looked."""
+        seen = self.verified
+        if seen is None:
+            return None
+        if not seen.looks and location == self.location:
+            damaged_at = seen.at if seen.result is Result.DAMAGED else None
+            return Look(seen.result, seen.at, seen.how, seen.full_at, seen.trouble_at, damaged_at, files=seen.files)
+        return seen.looks.get(location)
+
+    @property
     def incomplete(self) -> bool:
         """Whether a location still lacks it."""
         return self.phase is CheckpointPhase.STORED and any(
@@ -232,6 +284,7 @@ def parse_checkpoint(obj: Object) -> Checkpoint:
         adopt=spec.get("adopt", False),
         wish=section(spec, "verify").get("requestedAt") or "",
         wish_how=How(section(spec, "verify").get("how") or How.FULL),
+        wish_location=section(spec, "verify").get("location") or "",
         verification=_verification(section(status, "verification")),
         verified=_verified(section(status, "verified")),
         trial=spec.get("trial", False),
@@ -244,7 +297,11 @@ def _verification(raw: Mapping[str, Any]) -> Verification | None:
     if "number" not in raw:
         return None
     return Verification(
-        raw["number"], raw.get("node") or "", How(raw.get("how") or How.FULL), raw.get("requestedAt") or ""
+        raw["number"],
+        raw.get("node") or "",
+        How(raw.get("how") or How.FULL),
+        raw.get("requestedAt") or "",
+        tuple(raw.get("locations") or ()),
     )
 
 
@@ -260,9 +317,28 @@ def _verified(raw: Mapping[str, Any]) -> Verified | None:
         wish=raw.get("requestedAt") or "",
         trouble=raw.get("trouble") or "",
         trouble_at=optional_time(raw.get("troubleAt")),
-        files=tuple(item["path"] for item in raw.get("problems") or ()),
+        files=_files(raw),
         restore=_tried_restore(section(raw, "restore")),
+        looks={item["name"]: _look(item) for item in raw.get("locations") or ()},
     )
+
+
+def _look(raw: Mapping[str, Any]) -> Look:
+    return Look(
+        result=Result(raw["result"]) if raw.get("result") else None,
+        at=optional_time(raw.get("at")),
+        how=How(raw.get("how") or How.FULL),
+        full_at=optional_time(raw.get("fullAt")),
+        trouble_at=optional_time(raw.get("troubleAt")),
+        damaged_at=optional_time(raw.get("damagedAt")),
+        repaired_from=raw.get("repairedFrom") or "",
+        problem=raw.get("notRepaired") or "",
+        files=_files(raw),
+    )
+
+
+def _files(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(item["path"] for item in raw.get("problems") or ())
 
 
 def _tried_restore(raw: Mapping[str, Any]) -> TriedRestore | None:

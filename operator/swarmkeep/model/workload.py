@@ -78,6 +78,8 @@ class Start:
     task_id: str
     version: int | None
     at: datetime | None
+    wrong_in: tuple[str, ...] = ()
+    """Locations where wrong bytes of that version were met on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ def _start(raw: Mapping[str, Any]) -> Start | None:
         task_id=raw.get("taskID", ""),
         version=raw.get("version"),
         at=optional_time(raw.get("at")),
+        wrong_in=tuple(raw.get("wrongIn") or ()),
     )
 
 

@@ -50,7 +50,7 @@ def anchors(checkpoints: Iterable[Checkpoint]) -> dict[int, str]:
     good = [item for item in checkpoints if item.is_good]
     newest: dict[str, int] = {}
     for item in good:
-        for name in item.data_in:
+        for name in item.good_in:
             newest[name] = max(newest.get(name, 0), item.version or 0)
     top = max(newest.values(), default=0)
     return {number: f"the newest in {name}" for name, number in newest.items() if number < top}

@@ -12,7 +12,7 @@ from swarmkeep.model.checkpoint import Checkpoint, How, Passed
 from swarmkeep.model.conditions import Condition, Status
 from swarmkeep.model.workload import Workload
 from swarmkeep.plan.actions import VerifyCheckpoint
-from swarmkeep.plan.verification import has_open_wish, is_open, order_for, worker_for
+from swarmkeep.plan.verification import has_open_wish, is_open, order_for, restored_from, worker_for
 from swarmkeep.plan.workers import Worker
 
 AGAIN_AFTER = timedelta(hours=1)
@@ -38,10 +38,11 @@ def plan_test_restore(
     tried = max((item.version or 0 for item in stored if _was_tried(item, now)), default=0)
     if not due or (due[0].version or 0) <= tried:
         return None
-    node = worker_for(due[0], workload, workers)
+    where = restored_from(due[0])
+    node = worker_for(due[0], workload, workers, where)
     if node is None:
         return None
-    return VerifyCheckpoint(due[0].ref, due[0].resource_version, order_for(due[0], node, How.RESTORE))
+    return VerifyCheckpoint(due[0].ref, due[0].resource_version, order_for(due[0], node, How.RESTORE, where))
 
 
 def restorable(checkpoints: Iterable[Checkpoint]) -> Condition | None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from swarmkeep.errors import (
     Conflict,
+    CorruptData,
     DataError,
     InvalidObject,
     MissingData,
@@ -45,7 +46,7 @@ from swarmkeep.store.target import replacing
 from swarmkeep.store.vault import Rewrapped, Vault
 from swarmkeep.store.version_reader import VersionReader
 from swarmkeep.store.version_writer import VersionWriter
-from swarmkeep.store.writers import leave_mark, remove_mark
+from swarmkeep.store.writers import leave_mark, list_writers, remove_mark
 
 DEFAULT_LIMIT_S = 600.0
 MAX_PUT_LIMIT_S = GRACE_S / 2
@@ -132,6 +133,62 @@ class Repository:
         base = parent if parent is not None else max((number for number in existing if number < version), default=None)
         if alone:
             base = None
+        return self._write(key, source, facts, base, taken_at, deadline, self._commit)
+
+    def put_again(
+        self,
+        manifest: Manifest,
+        source: Path,
+        *,
+        limit_s: float = DEFAULT_LIMIT_S,
+        should_stop: Callable[[], bool] = never,
+    ) -> Manifest:
+        """Stores a version once more that is damaged here, or gone: `source` is that version's folder, `manifest` what
+        another location says of it.
+
+        It leans on nothing that is here. Nothing that is here is touched before all of the new is, and of that only the
+        manifest, in whose place the new one comes. Dying between the two leaves no such version here, and a mark by
+        which `is_gone` knows. Raises Conflict (somebody else has done it meanwhile), and what `put` raises.
+        """
+        key = VersionKey(manifest.workload, manifest.version)
+        self.check()
+        before = self._raw_manifest(key)
+
+        def commit(key: VersionKey, content: bytes, writer: VersionWriter, attempt: str) -> None:
+            if self._raw_manifest(key) != before:
+                self._discard(writer, key.workload, attempt)
+                raise Conflict(f"{key} was changed by somebody else meanwhile")
+            if before is not None:
+                self._blobs.delete(key.manifest)
+            self._commit(key, content, writer, attempt)
+
+        deadline = Deadline(limit_s, should_stop, f"storing {key} again")
+        return self._write(key, source, manifest.facts, None, manifest.taken_at, deadline, commit)
+
+    def is_gone(self, workload: str, version: int) -> bool:
+        """Whether a version is not there, and not because somebody stores it again. Raises Unavailable, CorruptData."""
+        key = VersionKey(workload, version)
+        self.check()
+        if self._raw_manifest(key) is not None:
+            return False
+        if any(
+            writer.version == version for writer in list_writers(self._blobs, workload, since=time.time() - GRACE_S)
+        ):
+            return False
+        # Whoever stored it again may have finished between the two looks.
+        return self._raw_manifest(key) is None
+
+    def _write(
+        self,
+        key: VersionKey,
+        source: Path,
+        facts: Mapping[str, Any],
+        base: int | None,
+        taken_at: datetime | None,
+        deadline: Deadline,
+        commit: Callable[[VersionKey, bytes, VersionWriter, str], None],
+    ) -> Manifest:
+        workload, version = key.workload, key.version
         attempt = secrets.token_hex(8)
         try:
             leave_mark(self._blobs, key, attempt, base)
@@ -169,7 +226,7 @@ class Repository:
         except Exception:
             self._discard(writer, workload, attempt)
             raise
-        self._commit(key, content, writer, attempt)
+        commit(key, content, writer, attempt)
         return manifest
 
     def get(
@@ -311,6 +368,16 @@ class Repository:
         except NotFound:
             self.check()
             raise NotFound(f"there is no {key} in {self._blobs.description}") from None
+
+    def _raw_manifest(self, key: VersionKey) -> bytes | None:
+        """What is stored as the manifest, right or wrong; None when there is nothing."""
+        try:
+            return self._blobs.get(key.manifest, MAX_MANIFEST_BYTES)
+        except NotFound:
+            return None
+        except CorruptData:
+            # Longer than one may be: what it says does not matter.
+            return b""
 
     def _commit(self, key: VersionKey, content: bytes, writer: VersionWriter, attempt: str) -> None:
         try:

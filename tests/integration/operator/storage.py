@@ -24,13 +24,13 @@ W = "default/redis.1"
 
 
 class Storage:
-    """The folder of the location `main`, and what lies in it."""
+    """The folder of a location, and what lies in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "storage"
+    def __init__(self, folder: Path, name: str = "storage") -> None:
+        self.folder = folder / name
         self.folder.mkdir()
         self.repository = Repository.open(LocalBlobStore(self.folder), create=True)
-        self.source = folder / "source"
+        self.source = folder / f"{name}-source"
         (self.source / "layer").mkdir(parents=True)
 
     @property

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.mender import Mender
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.kube.client import Client
-from swarmkeep.model.kinds import CHECKPOINT, POLICY, WORKLOAD
+from swarmkeep.model.kinds import CHECKPOINT, LOCATION, NODE, POLICY, WORKLOAD
 
 from .conftest import Cluster
 from .storage import Storage, agent, prepare, run_up, swarmkeep
@@ -33,11 +35,15 @@ def run_up_with_versions(cluster: Cluster, storage: Storage) -> None:
         cluster.stores("redis.1", number)
 
 
-def verifying(cluster: Cluster, storage: Storage, node: str) -> AbstractContextManager[None]:
+def verifying(
+    cluster: Cluster, storage: Storage, node: str, others: dict[str, Storage] | None = None
+) -> AbstractContextManager[None]:
     async def work(client: Client) -> None:
         locations = Locations()
-        locations.update({"main": storage.object})
-        await Verifier(node, client, locations, 1 << 30, timedelta(seconds=30)).run()
+        locations.update({name: each.object for name, each in ({"main": storage} | (others or {})).items()})
+        state = storage.folder.with_name(f"state-{node}")
+        mender = Mender(client, locations, Journal(state / "mended"), state / "mending")
+        await Verifier(node, client, locations, mender, 1 << 30, timedelta(seconds=30)).run()
 
     return agent(cluster, node, work)
 
@@ -62,6 +68,37 @@ def test_damage_is_found_named_and_shown_everywhere(cluster: Cluster, storage: S
         status = cluster.get(CHECKPOINT, "redis.1-v2", "default")["status"]
         assert "verification" not in status
         assert status["verified"]["damagedFiles"] == 1
+
+
+def test_a_copy_that_is_damaged_is_written_again_out_of_another(
+    cluster: Cluster, storage: Storage, tmp_path: Path
+) -> None:
+    offsite = Storage(tmp_path, "offsite")
+    cluster.create(LOCATION, "offsite", spec={"filesystem": {"path": str(offsite.folder)}})
+    both = [{"name": name, "state": "Stored"} for name in ("main", "offsite")]
+    with cluster.operator(), verifying(cluster, storage, "n1", {"offsite": offsite}):
+        run_up_with_versions(cluster, storage)
+        for number in (1, 2, 3):
+            offsite.put(number)
+            cluster.status(CHECKPOINT, f"redis.1-v{number}", "default", phase="Replicated", locations=both)
+        reached = [
+            {"name": name, "reachable": True, "id": each.repository.location_id}
+            for name, each in (("main", storage), ("offsite", offsite))
+        ]
+        cluster.status(NODE, "n1", locations=reached)
+        assert swarmkeep(cluster, "verify", "--location", "offsite").count("Good") == 3
+        storage.flip(2)
+        shown = swarmkeep(cluster, "verify", "redis.1")
+        (line,) = [line for line in shown.splitlines() if "Repaired" in line]
+        assert "main: Full on n1, written again out of offsite" in line
+        assert storage.repository.verify("default/redis.1", 2) == ()
+        cluster.until(lambda: "Repaired" in cluster.events("redis.1-v2"), "the version's event")
+        assert swarmkeep(cluster, "verify", "redis.1-v2", "--location", "main").count("written again") == 1
+        # With no good copy left it is damaged, and nothing was made worse by the tries.
+        storage.flip(3)
+        offsite.flip(3)
+        assert "Damaged" in swarmkeep(cluster, "verify", "redis.1-v3", code=1)
+        cluster.until_condition(WORKLOAD, "redis.1", "Intact", "Damaged", "default")
 
 
 def test_a_wish_outlives_the_node_that_had_it_and_the_operator(cluster: Cluster, storage: Storage) -> None:

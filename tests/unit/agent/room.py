@@ -246,6 +246,7 @@ class Life:
             self.desired,
             self.claims,
             Catalogue(client, locations, damage),
+            damage,
             locations,
             self.tracked,
             heartbeat,

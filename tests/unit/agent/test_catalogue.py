@@ -45,14 +45,14 @@ class Scene:
         self.repository.put(str(W), number, self._folder, facts | parts.pop("facts", {}))
         metadata = {"name": f"redis.1-v{number}", "namespace": "default", **parts.pop("metadata", {})}
         spec = {"workload": "redis.1", **parts.pop("spec", {})}
-        status = {"phase": "Stored", "version": number, **parts}
+        status = {"phase": "Stored", "version": number, "location": "main", **parts}
         if known:
             self.objects.append({"metadata": metadata, "spec": spec, "status": status})
 
     async def call(self, name: str, work: Callable[[Repository], T], limit_s: float) -> T:
         return work(self.repository)
 
-    def of(self, workload: Ref) -> frozenset[int]:
+    def of(self, workload: Ref, location: str) -> frozenset[int]:
         return self.damaged
 
     async def look(self, service_id: str = "svc1") -> list[Candidate]:

@@ -22,7 +22,7 @@ BOTH = ("main", "far")
 class Undamaged:
     """Stands for KnownDamage."""
 
-    def of(self, workload: Ref) -> frozenset[int]:
+    def of(self, workload: Ref, location: str) -> frozenset[int]:
         return frozenset()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from swarmkeep.agent.bases import Bases
+from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.standby import Standby
 from swarmkeep.errors import DataError, NotFound, StorageFull, Unavailable
@@ -48,7 +49,7 @@ class Node:
         nothing: Any = None
         images: Any = self.images
         bases = Bases(self.places.locations, self.cache)
-        return Standby("n2", nothing, nothing, self.places.locations, self.cache, bases, images)
+        return Standby("n2", nothing, nothing, self.places.locations, self.cache, bases, images, KnownDamage(nothing))
 
     def store(self, number: int, *changed_pages: int) -> None:
         for page in changed_pages:

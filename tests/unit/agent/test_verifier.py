@@ -12,7 +12,9 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
+from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.mender import Mender
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.errors import Unavailable
 from swarmkeep.kube.answers import ApiConflict, ApiForbidden, ApiNotFound
@@ -27,8 +29,11 @@ W = "default/redis.1"
 class Node:
     """The API and the storage as the verifier of node n1 sees them."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, state: Path) -> None:
         self.repository = repository
+        self.others: dict[str, Repository] = {}
+        """Further locations."""
+        self.state = state
         self.objects: dict[str, dict[str, Any]] = {}
         self.answers: list[tuple[str, dict[str, Any]]] = []
         self.refusals: list[Exception] = []
@@ -85,7 +90,7 @@ class Node:
             gate = self.gates.get(location)
             if gate is not None:
                 assert gate.wait(10)
-            return work(self.repository)
+            return work(self.others.get(location, self.repository))
 
         return await asyncio.to_thread(held)
 
@@ -105,7 +110,9 @@ class Node:
 
     @asynccontextmanager
     async def verifying(self) -> AsyncIterator[None]:
-        verifier = Verifier("n1", cast(Client, self), cast(Locations, self), 1 << 30, timedelta(seconds=10))
+        client, locations = cast(Client, self), cast(Locations, self)
+        mender = Mender(client, locations, Journal(self.state / "mended"), self.state / "mending")
+        verifier = Verifier("n1", client, locations, mender, 1 << 30, timedelta(seconds=10))
         task = asyncio.create_task(verifier.run())
         try:
             yield
@@ -123,10 +130,12 @@ def blobs() -> MemoryBlobStore:
 @pytest.fixture
 def node(blobs: MemoryBlobStore, tmp_path: Path) -> Node:
     repository = Repository.open(blobs, create=True)
-    (tmp_path / "image").write_bytes(b"bytes" * 1000)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "image").write_bytes(b"bytes" * 1000)
     for number in (1, 2, 3):
-        repository.put(W, number, tmp_path, {}, alone=True)
-    return Node(repository)
+        repository.put(W, number, source, {}, alone=True)
+    return Node(repository, tmp_path / "state")
 
 
 async def test_every_order_is_answered_once_the_wishes_first(node: Node) -> None:
@@ -184,6 +193,25 @@ async def test_damage_is_answered_with_the_files(node: Node, blobs: MemoryBlobSt
     (_, answer) = node.answers[0]
     assert answer["result"] == "Damaged"
     assert answer["problems"][0]["path"] == "image"
+
+
+async def test_damage_is_healed_out_of_the_location_that_has_it_whole(node: Node, blobs: MemoryBlobStore) -> None:
+    far = node.others["far"] = Repository.open(MemoryBlobStore(), create=True)
+    far.put(W, 2, node.state.parent / "source", {})
+    (pack,) = node.repository.manifest(W, 2).packs
+    blobs.delete(f"packs/{W}/{pack.name}")
+    node.order(2)
+    where = [{"name": name, "state": "Stored"} for name in ("redis.1-v2", "far")]
+    node.objects["redis.1-v2"]["status"]["locations"] = where
+    node.objects["redis.1-v2"]["status"]["verification"]["locations"] = ["redis.1-v2", "far"]
+    async with node.verifying():
+        await node.until(lambda: node.answers)
+    (_, answer) = node.answers[0]
+    assert answer["result"] == "Repaired"
+    looks = {each["name"]: each for each in answer["locations"]}
+    assert looks["redis.1-v2"]["repairedFrom"] == "far"
+    assert looks["far"]["result"] == "Good"
+    assert node.repository.verify(W, 2) == ()
 
 
 async def test_storage_that_is_away_is_answered_as_trouble(node: Node, blobs: MemoryBlobStore) -> None:

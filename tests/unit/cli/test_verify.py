@@ -7,6 +7,9 @@ import pytest
 from swarmkeep.cli.verify import Verdict, _print, judge
 
 AT = "2026-01-01T12:00:00Z"
+GOOD = {"name": "main", "result": "Good", "how": "Full", "node": "n1"}
+HURT = {"name": "far", "result": "Damaged", "damagedFiles": 3, "problems": [{"path": "a", "problem": "b"}]}
+WHOLE = {"name": "far", "result": "Damaged", "damagedFiles": 1, "problems": [{"path": "", "problem": "b"}]}
 
 
 def version(verified: dict[str, Any] | None = None, **status: Any) -> dict[str, Any]:
@@ -29,17 +32,26 @@ def version(verified: dict[str, Any] | None = None, **status: Any) -> dict[str, 
             version({"requestedAt": "earlier", "result": "Good"}, verification={"node": "n2"}),
             ("Waiting", ("given to n2",)),
         ),
-        (version({"requestedAt": AT, "result": "Good", "how": "Full", "node": "n1"}), ("Good", ("Full on n1",))),
+        (
+            version({"requestedAt": AT, "result": "Good", "locations": [GOOD]}, phase="Replicated"),
+            ("Good", ("main: Full on n1",)),
+        ),
         (version({"requestedAt": AT, "result": "Good", "trouble": "too slow"}), ("Unknown", ("too slow",))),
         (
-            version(
-                {"requestedAt": AT, "result": "Damaged", "damagedFiles": 3, "problems": [{"path": "a", "problem": "b"}]}
-            ),
-            ("Damaged", ("a: b", "and 2 more files")),
+            version({"requestedAt": AT, "result": "Damaged", "locations": [HURT]}),
+            ("Damaged", ("far: a: b", "far: and 2 more files")),
         ),
         (
-            version({"requestedAt": AT, "result": "Damaged", "problems": [{"path": "", "problem": "b"}]}),
-            ("Damaged", ("the whole version: b",)),
+            version({"requestedAt": AT, "result": "DamagedCopy", "locations": [GOOD, {**HURT, "notRepaired": "full"}]}),
+            ("DamagedCopy", ("main: Full on n1", "far: a: b", "far: and 2 more files", "far: full")),
+        ),
+        (
+            version({"requestedAt": AT, "result": "Repaired", "locations": [{**GOOD, "repairedFrom": "far"}]}),
+            ("Repaired", ("main: Full on n1, written again out of far",)),
+        ),
+        (
+            version({"requestedAt": AT, "result": "Damaged", "locations": [WHOLE, {"name": "x", "trouble": "away"}]}),
+            ("Damaged", ("far: the whole version: b", "x: not looked at: away")),
         ),
     ],
 )
@@ -53,6 +65,8 @@ def test_each_answer_has_its_verdict(obj: Any, verdict: tuple[str, tuple[str, ..
         (["Good", "Gone"], 0),
         (["Good", "Damaged"], 1),
         (["Unknown", "Damaged", "Waiting"], 1),
+        (["DamagedCopy"], 1),
+        (["Repaired"], 0),
         (["Good", "Unknown"], 3),
         (["Waiting"], 3),
     ],

@@ -101,7 +101,7 @@ ORDERED = Verification(1, "n1", How.RESTORE, "")
 
 def answered(trial: Trial | None, before: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     finding = Finding(NOW, "n1", 4096, trial=trial, **fields)
-    return answer(checkpoint(3, verification=ORDERED), before or {}, finding)
+    return answer(checkpoint(3, verification=ORDERED), before or {}, {"main": finding})
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,9 @@ def test_the_answer_tells_bytes_and_restore(
 
 def test_reading_the_bytes_again_does_not_take_back_what_a_test_restore_found() -> None:
     failed = answered(Trial(Passed.FAILED, "no such file"))
-    full = answer(checkpoint(3, verification=Verification(2, "n1", How.FULL, "")), failed, Finding(NOW, "n1", 1))
+    full = answer(
+        checkpoint(3, verification=Verification(2, "n1", How.FULL, "")), failed, {"main": Finding(NOW, "n1", 1)}
+    )
     assert full["result"] == "Unrestorable"
     assert "restore" not in full, "the last test restore stands"
     again = answered(Trial(Passed.PASSED, "fine"), failed)

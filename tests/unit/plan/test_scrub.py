@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, Result
+from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, CopyState, How, Look, Result
 from swarmkeep.plan.scrub import must_note_scrub, plan_scrub
 from swarmkeep.plan.workers import Worker
 
-from ..objects import NOW, ago, checkpoint, workload
+from ..objects import NOW, ago, checkpoint, worker, workload
 from .test_verification import DAY, WORKERS, order, seen
 
 
@@ -74,6 +74,65 @@ def test_what_is_on_its_way_out_or_under_way_is_left_alone(item: Checkpoint) -> 
 def test_one_at_a_time_for_each_workload() -> None:
     assert scrub(checkpoint(1, age_s=200_000), checkpoint(2, age_s=300_000, verification=order()))[0] is None
     assert scrub(checkpoint(1, age_s=200_000), checkpoint(2, wish="t1"))[0] is None
+
+
+def look(result: Result = Result.GOOD, age_s: float = 100, damaged_s: float | None = None) -> Look:
+    moment = ago(age_s)
+    return Look(result, moment, How.FULL, moment, None, None if damaged_s is None else ago(damaged_s))
+
+
+def two(number: int, main: Look | None, far: Look | None, age_s: float = 200_000) -> Checkpoint:
+    """A version in two locations, and what was found in each."""
+    copies = {"main": CopyState.STORED, "far": CopyState.STORED}
+    looks = {name: found for name, found in (("main", main), ("far", far)) if found is not None}
+    verified = replace(seen(), looks=looks) if looks else None
+    return checkpoint(number, CheckpointPhase.REPLICATED, age_s=age_s, copies=copies, verified=verified)
+
+
+BOTH = (worker("n1", "main", "far"), worker("n2", "main"))
+
+
+def test_all_locations_are_gone_round() -> None:
+    chosen, _ = scrub(two(1, look(), None), workers=BOTH)
+    assert (chosen.order["node"], chosen.order["locations"]) == ("n1", ["far"])
+    chosen, _ = scrub(two(1, look(age_s=150_000), look(age_s=170_000)), workers=BOTH)
+    assert chosen.order["locations"] == ["far"]
+    assert scrub(two(1, look(), look()), workers=BOTH)[0] is None
+
+
+def test_a_location_that_no_node_reaches_does_not_keep_the_others_waiting() -> None:
+    chosen, _ = scrub(two(1, look(age_s=150_000), None))
+    assert chosen.order["locations"] == ["main"]
+
+
+def test_where_versions_come_and_go_the_locations_take_turns() -> None:
+    young = two(8, look(age_s=90_000), None, age_s=10)
+    chosen, _ = scrub(young, workers=BOTH, scrubbedAt="2025-12-31T11:59:00Z")
+    assert chosen.order["locations"] == ["far"]
+
+
+def test_damage_in_one_location_casts_doubt_on_the_versions_there_and_on_no_others() -> None:
+    hurt = two(1, look(Result.DAMAGED, damaged_s=100), look(age_s=100))
+    doubted = two(2, look(age_s=500), look(age_s=500), age_s=400)
+    chosen, _ = scrub(hurt, doubted, workers=BOTH)
+    assert (chosen.ref, chosen.order["locations"]) == (doubted.ref, ["main"])
+    repaired = two(1, look(damaged_s=100), look(age_s=100))
+    assert scrub(repaired, doubted, workers=BOTH)[0].ref == doubted.ref, "its repair healed no other"
+
+
+def test_damage_that_another_location_can_heal_is_tried_again_after_a_while() -> None:
+    def damaged(age_s: float, far: Result) -> Checkpoint:
+        return two(1, look(Result.DAMAGED, age_s=age_s, damaged_s=age_s), look(far, age_s=100))
+
+    assert scrub(damaged(4000, Result.GOOD), workers=BOTH)[0].order["locations"] == ["main"]
+    assert scrub(damaged(3000, Result.GOOD), workers=BOTH)[0] is None
+    assert scrub(damaged(4000, Result.DAMAGED), workers=BOTH)[0] is None, "there is nothing to heal it with"
+
+
+def test_a_location_that_gave_a_restore_wrong_bytes_is_looked_at_at_once() -> None:
+    start = {"how": "Restored", "version": 1, "wrongIn": ["main"]}
+    chosen, _ = scrub(two(1, look(age_s=5000), look(age_s=90_000), age_s=90_000), workers=BOTH, lastStart=start)
+    assert chosen.order["locations"] == ["main"]
 
 
 def test_an_interval_of_zero_turns_it_off() -> None:

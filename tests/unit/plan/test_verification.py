@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from swarmkeep.model.checkpoint import (
     Checkpoint,
     CheckpointPhase,
+    CopyState,
     How,
     Result,
     Verification,
@@ -63,14 +64,33 @@ def obey(item: Checkpoint, made: Plan) -> Checkpoint:
     raw = given_order(made)
     if raw is None:
         return replace(item, verification=None)
-    given = Verification(raw["number"], raw["node"] or "", How(raw["how"]), raw["requestedAt"] or "")
+    where = tuple(raw["locations"])
+    given = Verification(raw["number"], raw["node"] or "", How(raw["how"]), raw["requestedAt"] or "", where)
     return replace(item, verification=given)
 
 
 def test_a_wish_becomes_an_order_to_the_claim_holder() -> None:
     item = checkpoint(3, wish="t1", wish_how=How.QUICK, node="n2")
     given = given_order(plan(item))
-    assert given == {"number": 1, "node": "n1", "how": "Quick", "requestedAt": "t1", "message": None}
+    assert given == {
+        "number": 1,
+        "node": "n1",
+        "how": "Quick",
+        "requestedAt": "t1",
+        "locations": ["main"],
+        "message": None,
+    }
+
+
+def test_a_wish_is_for_all_locations_that_have_it_or_for_the_one_that_is_named() -> None:
+    item = two(wish="t1")
+    assert given_order(plan(item))["locations"] == ["main", "far"]
+    assert given_order(plan(replace(item, wish_location="far")))["locations"] == ["far"]
+    far_only = (worker("n2", "far"),)
+    given = given_order(plan(replace(item, wish_location="far"), far_only))
+    assert given["node"] == "n2", "whoever reaches it"
+    ordered = replace(item, verification=Verification(1, "n2", How.FULL, "t1", ("main", "far")))
+    assert plan(ordered, far_only).status is None, "half of it is better than to wait"
 
 
 def test_an_order_stays_with_its_node_while_that_can() -> None:
@@ -150,8 +170,24 @@ def test_a_node_does_first_what_a_user_waits_for() -> None:
     assert next_order(items[4:], "n1") is None
 
 
-def finding(**fields: Any) -> Finding:
-    return replace(Finding(NOW, "n1", 4096), **fields)
+def finding(where: str = "main", /, **fields: Any) -> dict[str, Finding]:
+    return {where: replace(Finding(NOW, "n1", 4096), **fields)}
+
+
+HURT = (("image/a", "frame 0 was changed"),)
+BOTH = {"main": CopyState.STORED, "far": CopyState.STORED}
+
+
+def two(**fields: Any) -> Checkpoint:
+    """A version that lies in two locations."""
+    return checkpoint(3, CheckpointPhase.REPLICATED, copies=BOTH, **fields)
+
+
+def after(said: dict[str, Any], item: Checkpoint) -> Checkpoint:
+    """The version with that answer, as the API would give it back."""
+    verified = {name: value for name, value in said.items() if value is not None}
+    found = wire(verified, None).verified
+    return replace(item, verified=found)
 
 
 def test_an_answer_names_the_files_that_are_hit() -> None:
@@ -160,19 +196,95 @@ def test_an_answer_names_the_files_that_are_hit() -> None:
     assert (said["number"], said["requestedAt"], said["result"], said["damagedFiles"]) == (7, "t1", "Damaged", 25)
     assert len(said["problems"]) == NAMED
     assert said["problems"][0]["path"] == "image/0"
+    assert len(said["locations"][0]["problems"]) == NAMED
 
 
 def test_trouble_says_nothing_of_the_bytes() -> None:
-    said = answer(checkpoint(1, verification=order(7)), {"result": "Damaged"}, finding(trouble="away"))
-    assert set(said) == {"number", "trouble", "troubleAt"}
+    item = checkpoint(1, verification=order(7))
+    before = answer(item, {}, finding(problems=HURT))
+    said = answer(item, before, finding(trouble="away"))
+    assert set(said) == {"number", "trouble", "troubleAt", "locations"}
+    assert after(before | said, item).is_damaged
 
 
 def test_a_quick_look_does_not_take_back_what_reading_every_byte_found() -> None:
-    before = {"result": "Damaged", "how": "Full", "problems": [{"path": "a", "problem": "b"}]}
-    quick, full = order(7, how=How.QUICK), order(7, how=How.FULL)
-    assert "result" not in answer(checkpoint(1, verification=quick), before, finding())
-    assert answer(checkpoint(1, verification=full), before, finding())["result"] == "Good"
-    assert answer(checkpoint(1, verification=quick), {**before, "how": "Quick"}, finding())["result"] == "Good"
+    quick = checkpoint(1, verification=order(7, how=How.QUICK))
+    full = checkpoint(1, verification=order(7, how=How.FULL))
+    before = answer(full, {}, finding(problems=HURT))
+    assert answer(quick, before, finding())["result"] == "Damaged"
+    assert answer(full, before, finding())["result"] == "Good"
+    seen_quickly = answer(quick, {}, finding(problems=HURT))
+    assert answer(quick, seen_quickly, finding())["result"] == "Good"
+
+
+@pytest.mark.parametrize(
+    ("main", "far", "result", "good_in"),
+    [
+        ({}, {}, "Good", ("main", "far")),
+        ({"problems": HURT}, {}, "DamagedCopy", ("far",)),
+        ({}, {"problems": HURT}, "DamagedCopy", ("main",)),
+        ({"problems": HURT}, {"problems": HURT}, "Damaged", ()),
+        ({"problems": HURT, "repaired_from": "far"}, {}, "Repaired", ("main", "far")),
+        ({"problems": HURT, "not_repaired": "full"}, {"trouble": "away"}, "DamagedCopy", ("far",)),
+    ],
+)
+def test_damage_is_of_the_location_that_it_was_found_in(
+    main: dict[str, Any], far: dict[str, Any], result: str, good_in: tuple[str, ...]
+) -> None:
+    item = two(verification=Verification(7, "n1", How.FULL, "", ("main", "far")))
+    said = answer(item, {}, finding("main", **main) | finding("far", **far))
+    assert said["result"] == result
+    now = after(said, item)
+    assert now.good_in == good_in
+    assert now.is_good is bool(good_in), "it can be restored as long as one location has it whole"
+
+
+def test_what_was_found_in_one_location_stays_when_another_is_looked_at() -> None:
+    item = two(verification=Verification(7, "n1", How.FULL, "", ("main",)))
+    first = answer(item, {}, finding("main", problems=HURT))
+    second = answer(item, first, finding("far"))
+    assert second["result"] == "DamagedCopy"
+    third = answer(item, first | second, finding("far", problems=HURT))
+    assert after(third, item).is_damaged
+
+
+def test_a_repair_is_remembered_with_the_moment_of_the_damage() -> None:
+    item = two(verification=Verification(7, "n1", How.FULL, "", ("main",)))
+    said = answer(item, {}, finding("main", problems=HURT, repaired_from="far"))
+    later = answer(item, said, {"main": Finding(NOW + DAY, "n1", 1)})
+    look = after(later, item).look("main")
+    assert look is not None
+    assert (look.result, look.damaged_at, look.repaired_from) == (Result.GOOD, NOW, "far")
+
+
+def test_news_of_single_copies_are_told() -> None:
+    item = two(verification=Verification(7, "n1", How.FULL, "", ("main",)))
+
+    def told(**found: Any) -> Tell:
+        answered = after(answer(item, {}, finding("main", **found)), item)
+        (step,) = plan(replace(answered, verification=item.verification)).actions
+        assert isinstance(step, Tell)
+        return step
+
+    hurt = told(problems=HURT, not_repaired="it cannot be repaired: the disk is full")
+    assert (hurt.warning, hurt.reason) == (True, "DamagedCopy")
+    assert hurt.message == (
+        "damaged in main (image/a); it is restored from far: it cannot be repaired: the disk is full"
+    )
+    mended = told(problems=HURT, repaired_from="far")
+    assert (mended.warning, mended.reason) == (False, "Repaired")
+
+
+def test_the_condition_tells_a_damaged_copy_from_a_lost_version() -> None:
+    item = two(verification=Verification(7, "n1", How.FULL, "", ("main",)))
+    copy = after(answer(item, {}, finding("main", problems=HURT)), item)
+    found = intact([copy, checkpoint(10)])
+    assert (found.status, found.reason) == ("False", "DamagedCopy")
+    assert found.message.endswith("version 3 in main (image/a)")
+    lost = checkpoint(9, verified=seen(1, Result.DAMAGED, files=("image/a",)))
+    both = intact([copy, lost])
+    assert both.reason == "Damaged"
+    assert "version 9 (image/a); damaged in one location" in both.message
 
 
 def test_nobody_answers_what_was_not_asked() -> None:

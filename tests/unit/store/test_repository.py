@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +31,11 @@ from swarmkeep.store.deadline import Stopped
 from swarmkeep.store.entry import Entry
 from swarmkeep.store.folder_reader import FolderReader
 from swarmkeep.store.keyring import Keyring, LocationKey
+from swarmkeep.store.keys import VersionKey
+from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
 from swarmkeep.store.sweeper import GRACE_S, Swept
+from swarmkeep.store.writers import leave_mark, remove_mark
 
 W = "default/redis.1"
 KEYRING = Keyring(LocationKey(bytes(range(32))))
@@ -687,6 +691,84 @@ class TestVerify:
         assert repository.verify(W, 2), "unchanged pages are taken over unread"
         assert repository.verify(W, 3) == ()
         assert repository.verify(W, 4) == ()
+
+
+class TestPutAgain:
+    """A damaged version is stored once more in its own place."""
+
+    @pytest.fixture
+    def elsewhere(self, small: Path) -> Manifest:
+        """What another location says of version 1."""
+        other = Repository.open(MemoryBlobStore(), create=True)
+        return other.put(W, 1, small, FACTS)
+
+    @pytest.fixture
+    def damaged(self, repository: Repository, blobs: MemoryBlobStore, small: Path) -> Repository:
+        repository.put(W, 1, small, FACTS)
+        (pack,) = pack_keys(blobs)
+        overwrite(blobs, pack, lambda content: content[:17] + bytes([content[17] ^ 1]) + content[18:])
+        assert repository.verify(W, 1)
+        return repository
+
+    def test_it_is_whole_afterwards_and_the_old_bytes_are_garbage(
+        self, damaged: Repository, blobs: MemoryBlobStore, elsewhere: Manifest, small: Path
+    ) -> None:
+        before = set(all_keys(blobs))
+        damaged.put_again(elsewhere, small)
+        assert damaged.verify(W, 1) == ()
+        assert damaged.manifest(W, 1).facts == FACTS
+        assert set(all_keys(blobs)) > before - {"manifests"}, "what others may lean on is not touched"
+        damaged.sweep(now=time.time() + GRACE_S + 60)
+        assert len(pack_keys(blobs)) == 1
+
+    @pytest.mark.parametrize("after", range(1, 20))
+    def test_who_dies_after_any_step_leaves_it_damaged_or_whole_or_to_be_done_again_and_never_gone(
+        self,
+        blobs: MemoryBlobStore,
+        keyring: Keyring | None,
+        damaged: Repository,
+        elsewhere: Manifest,
+        small: Path,
+        after: int,
+    ) -> None:
+        dying = Repository(FaultyBlobStore(blobs, "r" * (after - 1) + "X"), damaged.location_id, keyring)
+        try:
+            dying.put_again(elsewhere, small)
+        except Crashed:
+            assert not damaged.is_gone(W, 1)
+        damaged.put_again(elsewhere, small)
+        assert damaged.verify(W, 1) == ()
+
+    def test_of_two_who_do_it_one_wins_and_it_is_whole(
+        self, damaged: Repository, elsewhere: Manifest, small: Path
+    ) -> None:
+        def meanwhile() -> bool:
+            if not done:
+                done.append(True)
+                damaged.put_again(elsewhere, small)
+            return False
+
+        done: list[bool] = []
+        with pytest.raises(Conflict, match="somebody else"):
+            damaged.put_again(elsewhere, small, should_stop=meanwhile)
+        assert damaged.verify(W, 1) == ()
+
+    def test_a_manifest_that_is_rubbish_is_replaced(
+        self, repository: Repository, blobs: MemoryBlobStore, elsewhere: Manifest, small: Path
+    ) -> None:
+        repository.put(W, 1, small, FACTS)
+        overwrite(blobs, f"manifests/{W}/000000001", lambda _: b"rubbish")
+        repository.put_again(elsewhere, small)
+        assert repository.verify(W, 1) == ()
+
+    def test_a_version_is_gone_when_it_was_deleted_and_not_while_it_is_stored_again(
+        self, damaged: Repository, blobs: MemoryBlobStore
+    ) -> None:
+        blobs.delete(f"manifests/{W}/000000001")
+        leave_mark(blobs, VersionKey(W, 1), "0" * 16, None)
+        assert not damaged.is_gone(W, 1)
+        remove_mark(blobs, W, "0" * 16)
+        assert damaged.is_gone(W, 1)
 
 
 class TestPages:
