@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from swarmlab.images import IMAGES
 from swarmlab.lab import Lab
 from swarmlab.process import LabError
 
@@ -77,7 +78,9 @@ def _status(lab: Lab, _: argparse.Namespace) -> int:
     return 0
 
 
-def _images(lab: Lab, _: argparse.Namespace) -> None:
+def _images(lab: Lab, options: argparse.Namespace) -> None:
+    for name in options.name:
+        lab.image(name)
     for name, full in lab.images().items():
         print(f"{name}\t{full}")
 
@@ -128,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("mend", lambda lab, options: lab.mend(options.node), "put a node on the network again", node=True)
     load = add("load", _load, "make a root file system on standard input an image that every node can use")
     load.add_argument("tag", metavar="NAME:TAG")
-    add("images", _images, "print the full names of the images in the lab's registry")
+    shown = add("images", _images, "print the full names of the images in the lab's registry")
+    shown.add_argument("name", nargs="*", metavar="NAME", help=f"build it if need be: {', '.join(IMAGES)}")
     add("kubeconfig", lambda lab, _: print(lab.kubeconfig()), "print the path of a kubeconfig for this machine")
     return parser

@@ -15,8 +15,22 @@ IMAGES = {
     "redis": (("redis-server", "redis-tools"), ["CMD redis-server --save '' --protected-mode no --bind 0.0.0.0"]),
     "python": (("python3",), ["ENV PYTHONUNBUFFERED=1"]),
     "shell": ((), ["CMD sh"]),
+    "postgres": (
+        ("postgresql",),
+        [
+            "USER postgres",
+            "ENV PGHOST=/tmp",
+            "CMD echo 'local all all trust' > /tmp/hba; echo 'host all all all trust' >> /tmp/hba; "
+            "exec /usr/lib/postgresql/*/bin/postgres -D /etc/postgresql/*/main -c hba_file=/tmp/hba "
+            "-c unix_socket_directories=/tmp -c listen_addresses='*'",
+        ],
+    ),
+    "node": (("nodejs",), []),
+    "nginx": (("nginx",), ["CMD exec nginx -g 'daemon off; error_log stderr;'"]),
 }
 """Name: packages, and changes to the image's configuration."""
+STANDARD = ("redis", "python", "shell")
+"""What every lab has; the others are built when something wants them."""
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -30,9 +44,11 @@ def known_images(storage: Path) -> dict[str, str]:
     return names
 
 
-def load_standard_images(node: Node, storage: Path) -> dict[str, str]:
-    """Puts the images into the registry unless they are there; `node` does the work. Returns their full names."""
-    for name, (packages, changes) in IMAGES.items():
+def load_images(node: Node, storage: Path, wanted: Iterable[str]) -> dict[str, str]:
+    """Puts images into the registry unless they are there; `node` does the work. Returns the full names of these."""
+    wanted = tuple(wanted)
+    for name in wanted:
+        packages, changes = IMAGES[name]
         archive = image_root(name, packages)
         stamp = storage / f"{name}.from"
         recipe = f"{archive.name} {changes}"
@@ -41,7 +57,8 @@ def load_standard_images(node: Node, storage: Path) -> dict[str, str]:
         say(f"loading image {name} into the registry")
         load_image(node, storage, f"{name}:lab", archive, changes)
         stamp.write_text(recipe)
-    return known_images(storage)
+    known = known_images(storage)
+    return {name: known[name] for name in wanted}
 
 
 def load_image(node: Node, storage: Path, tag: str, archive: Path, changes: list[str]) -> str:

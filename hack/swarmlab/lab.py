@@ -62,6 +62,20 @@ class Lab:
         """Full names of the images in the registry."""
         return images.known_images(self._storage)
 
+    def image(self, name: str) -> str:
+        """Full name of an image that every live node has. One that is not standard is built when it is wanted first."""
+        if name in images.STANDARD or name not in images.IMAGES:
+            known = self.images()
+            if name not in known:
+                raise LabError(f"there is no image {name!r} (there are: {', '.join(known)})")
+            return known[name]
+        alive = [node for node in self.nodes if node.pid]
+        if not alive:
+            raise LabError("the lab is down; `hack/lab up` starts it")
+        full = images.load_images(alive[0], self._storage, [name])[name]
+        _each(lambda node: images.pull(node, [full]), alive)
+        return full
+
     # Up and down
 
     def up(self, count: int = 3, *, bare: bool = False, s3: bool = False, podman: bool = False) -> None:
@@ -103,7 +117,7 @@ class Lab:
             _each(_wait_for_docker, nodes)
             self._wait_for_registry()
             self._join(nodes)
-            names = images.load_standard_images(nodes[0], self._storage)
+            names = images.load_images(nodes[0], self._storage, images.STANDARD)
             say("bringing the images to all nodes")
             _each(lambda node: images.pull(node, names.values()), nodes)
             if wheel is not None:

@@ -43,7 +43,7 @@ class Service:
         ensure_network(self.lab)
         fixed = ["--detach", "--no-resolve-image", "--endpoint-mode", "dnsrr", "--network", NETWORK]
         fixed += ["--name", self.name, "--restart-delay", "0s"]
-        manager.execute(["docker", "service", "create", *fixed, *options, self.lab.images()[image], *command])
+        manager.execute(["docker", "service", "create", *fixed, *options, self.lab.image(image), *command])
         self.wait_running()
 
     def update(self, *options: str) -> None:
@@ -131,9 +131,12 @@ class Writer:
     It notes the time and the value of each acknowledged increment, on this machine's clock.
     """
 
-    PROGRAM = CHECKOUT / "hack/swarmlab/writer.py"
+    PROGRAM = "writer.py"
+    IMAGE = "python"
+    RUN: Sequence[str] = ("python3",)
 
     def __init__(self, lab: Lab, node: str, host: str, *, key: str = "counter") -> None:
+        """`key` is what it increments there."""
         self._lab = lab
         self._node = lab.node(node)
         self._name = f"writer-{host}"
@@ -145,11 +148,13 @@ class Writer:
         """Starts it and returns when its first increment was acknowledged."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_text("")
-        (self._log.parent / "writer.py").write_text(self.PROGRAM.read_text())
+        # Its user in the container may be any.
+        self._log.chmod(0o666)
+        (self._log.parent / self.PROGRAM).write_text((CHECKOUT / "hack/swarmlab" / self.PROGRAM).read_text())
         ensure_network(self._lab)
         self._node.execute(["docker", "rm", "-f", self._name], check=False)
         words = ["docker", "run", "--detach", "--name", self._name, "--network", NETWORK, "-v", "/shared/.lab:/lab"]
-        words += [self._lab.images()["python"], "python3", "/lab/writer.py", self._host, self._key]
+        words += [self._lab.image(self.IMAGE), *self.RUN, f"/lab/{self.PROGRAM}", self._host, self._key]
         self._node.execute([*words, f"/lab/{self._log.name}"])
         wait_until(f"{self._name} to be answered", self.samples, limit_s=60)
 
@@ -181,6 +186,20 @@ class Writer:
         """The longest time, in seconds, between two acknowledged increments after `since`."""
         moments = [moment for moment, _ in self.samples() if moment >= since]
         return max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
+
+
+class HttpWriter(Writer):
+    """The same for a server that counts: `key` is PORT/PATH, and it asks over one connection that is kept alive."""
+
+    PROGRAM = "http_writer.py"
+
+
+class SqlWriter(Writer):
+    """The same for a PostgreSQL: `key` is a table, and the values are the ids of rows that were committed."""
+
+    PROGRAM = "sql_writer.sh"
+    IMAGE = "postgres"
+    RUN = ("bash",)
 
 
 class Api:
