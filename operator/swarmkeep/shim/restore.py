@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 from swarmkeep.shim.arguments import Call
-from swarmkeep.shim.settings import SEARCH_PATH, Settings
+from swarmkeep.shim.settings import SEARCH_PATH, Settings, find_program
+from swarmkeep.shim.sysctl import SYSCTL_LIMIT_S, network_parameters, start_setting
 
 RESTORE_LIMIT_S = 280.0
 """The longest that `runc restore` may take; the agent waits 300 s for the outcome."""
@@ -51,6 +52,7 @@ def restore(call: Call, settings: Settings, order: dict[str, Any]) -> float:
     """
     for name in ("runc", "criu"):
         settings.program(name)
+    find_program("nsenter")
     image, work = str(order["image"]), str(order["work"])
     begun = time.monotonic()
     os.makedirs(work, mode=0o700, exist_ok=True)
@@ -70,6 +72,7 @@ def restore(call: Call, settings: Settings, order: dict[str, Any]) -> float:
         _replace(config_path, _annotated(original, criu_conf))
         try:
             _run_restore(call, settings, image, work, lazy)
+            _set_network_parameters(call, original, work)
         finally:
             _replace(config_path, original)
             # Versions that are later taken of this container read the same file: for them nothing special holds.
@@ -189,6 +192,17 @@ def _run_restore(call: Call, settings: Settings, image: str, work: str, lazy: bo
     status = _wait(os.posix_spawn(runc, words, _environment(settings)), RESTORE_LIMIT_S)
     if status != 0:
         raise RestoreFailed(_why(work))
+
+
+def _set_network_parameters(call: Call, config: bytes, work: str) -> None:
+    """What `runc create` would have done before the process started. Raises RestoreFailed."""
+    parameters = network_parameters(json.loads(config))
+    if not parameters or "pid-file" not in call.options:
+        return
+    output = os.path.join(work, "sysctl.out")
+    pid = int(_read(call.options["pid-file"]))
+    if _wait(start_setting(pid, parameters, output), SYSCTL_LIMIT_S) != 0:
+        raise RestoreFailed(f"its kernel parameters cannot be set: {_read(output).strip()[-500:]}")
 
 
 def _global_options(call: Call, log: str) -> list[str]:
