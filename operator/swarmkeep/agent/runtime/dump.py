@@ -29,6 +29,8 @@ WRAPPER = Path(__file__).with_name("bin")
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GIVE_UP_S = 3.0
 """How long CRIU may take to let the container go after it was made to fail; then it is killed."""
+PATIENCE_S = 60.0
+"""The same where it cannot be made to fail: killing it in the middle could harm the container."""
 PAGES_POLL_S = 0.02
 NICE = -15
 """Of a dump. Under it a node whose processors are all in use lets the container stand still hardly any longer."""
@@ -36,6 +38,8 @@ LOG = "dump.log"
 """In the work folder. CRIU opens it before it looks at the container."""
 GATE = "gate"
 """In the work folder: a pipe by name."""
+PROC = Path("/proc")
+CAP_SYS_RESOURCE = 24
 CRIU_CONF = Path("/etc/criu/runc.conf")
 """What runc makes CRIU read for a container without a file of its own."""
 ANNOTATION = "org.criu.config"
@@ -213,6 +217,7 @@ class Dumper:
         if gate is not None:
             environment |= {"SWARMKEEP_GATE": str(gate), "SWARMKEEP_IMAGE": str(request.image_dir)}
         environment["SWARMKEEP_NICE"] = str(NICE)
+        environment |= _identity(request.pid)
         with (request.work_dir / OUTPUT).open("wb") as output:
             # It is runc's as well as ours: held until both are gone, by which `is_dumping` knows.
             fcntl.flock(output, fcntl.LOCK_EX)
@@ -238,12 +243,17 @@ class Dumper:
         A full disk is what CRIU can handle: it takes everything back and lets the processes go. So its next write is
         made to fail. Only when that does not help it is killed.
         """
+        limit_s = GIVE_UP_S
         for child in _children(process.pid):
-            with contextlib.suppress(OSError):
+            try:
                 _, hard = resource.prlimit(child, resource.RLIMIT_FSIZE)
                 resource.prlimit(child, resource.RLIMIT_FSIZE, (0, hard))
+            except PermissionError:
+                limit_s = PATIENCE_S
+            except OSError:
+                continue
         try:
-            async with asyncio.timeout(GIVE_UP_S):
+            async with asyncio.timeout(limit_s):
                 return await process.wait() == 0
         except TimeoutError:
             log.error("a dump cannot be ended gently, killing it", container=request.container_id)
@@ -319,6 +329,28 @@ def _environment() -> dict[str, str]:
     if criu is not None and os.access(WRAPPER / "criu", os.X_OK):
         environment |= {"PATH": f"{WRAPPER}{os.pathsep}{path}", "SWARMKEEP_CRIU": criu}
     return environment
+
+
+def _identity(pid: int, proc: Path = PROC) -> dict[str, str]:
+    """Real user and group that CRIU has to have for a container: none where it may look at everybody's limits.
+
+    A node that is itself a container often lacks CAP_SYS_RESOURCE. Then prlimit(2) tells the limits of a process only
+    to its own user, by the real ids; CRIU's effective ones, and so its capabilities, stay those of root.
+    """
+    try:
+        own, theirs = ((proc / str(who) / "status").read_text() for who in ("self", pid))
+    except OSError:
+        return {}
+    capabilities = int(_field(own, "CapEff")[0], 16)
+    uids, gids = ({*_field(theirs, name)[:3]} for name in ("Uid", "Gid"))
+    if capabilities >> CAP_SYS_RESOURCE & 1 or uids == {"0"} or len(uids) > 1 or len(gids) > 1:
+        return {}
+    return {"SWARMKEEP_RUID": uids.pop(), "SWARMKEEP_RGID": gids.pop()}
+
+
+def _field(status: str, name: str) -> list[str]:
+    """The words of one line of /proc/PID/status."""
+    return next(line.split()[1:] for line in status.splitlines() if line.startswith(f"{name}:"))
 
 
 def _prefer(session: int) -> None:

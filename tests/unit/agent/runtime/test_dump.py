@@ -314,3 +314,60 @@ async def test_another_agent_sees_whether_a_dump_still_goes_on(
     (tmp_path / "go").touch()
     await running
     assert not module.is_dumping(request.work_dir)
+
+
+STATUS = "Name:\tx\nUid:\t{uid}\t{uid}\t{euid}\t0\nGid:\t{gid}\t{gid}\t{gid}\t0\nCapEff:\t{caps}\n"
+ALL, WITHOUT_SYS_RESOURCE = "000001ffffffffff", "000001fffeffffff"
+
+
+@pytest.mark.parametrize(
+    ("caps", "uid", "euid", "expected"),
+    [
+        (ALL, 101, 101, {}),
+        (WITHOUT_SYS_RESOURCE, 0, 0, {}),
+        (WITHOUT_SYS_RESOURCE, 101, 101, {"SWARMKEEP_RUID": "101", "SWARMKEEP_RGID": "104"}),
+        # Of a process that is two users at once nobody but the privileged may read limits.
+        (WITHOUT_SYS_RESOURCE, 101, 102, {}),
+    ],
+)
+def test_criu_is_the_containers_user_only_where_it_must(
+    tmp_path: Path, caps: str, uid: int, euid: int, expected: dict[str, str]
+) -> None:
+    for name, ids in (("self", (0, 0, 0)), ("7", (uid, euid, 104))):
+        (tmp_path / name).mkdir()
+        text = STATUS.format(uid=ids[0], euid=ids[1], gid=ids[2], caps=caps)
+        (tmp_path / name / "status").write_text(text)
+    assert module._identity(7, tmp_path) == expected
+    assert module._identity(8, tmp_path) == {}
+
+
+async def test_the_program_before_criu_takes_on_the_real_user_and_keeps_the_rest(tmp_path: Path) -> None:
+    for name in ("setpriv", "criu"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*"\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SWARMKEEP_CRIU": str(tmp_path / "criu")}
+
+    async def said(**more: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            module.WRAPPER / "criu", "swrk", "3", env=environment | more, stdout=asyncio.subprocess.PIPE
+        )
+        return (await process.communicate())[0].decode().strip()
+
+    assert await said() == "criu swrk 3"
+    assert (
+        await said(SWARMKEEP_RUID="101", SWARMKEEP_RGID="104")
+        == f"setpriv --ruid 101 --rgid 104 --keep-groups -- {tmp_path}/criu swrk 3"
+    )
+
+
+async def test_a_dump_that_nobody_may_make_fail_is_waited_for_instead_of_killed(
+    runc: Runc, request_dump: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(module.resource, "prlimit", refuse)
+    monkeypatch.setattr(module, "GIVE_UP_S", 0.1)
+    # Whole a second after its time: had it been killed, the container might have been harmed.
+    result = await dumper(runc("sleep 1.5 & wait; exit 0"), tmp_path).dump(request_dump(limit_s=0.3))
+    assert result.stats_status()["pagesWritten"] == 183634
