@@ -28,6 +28,11 @@ SIGKILL = 9
 STORE_RETRY = timedelta(seconds=2)
 LEAST_GRACE_S = 2.0
 """With less time than this before Docker kills it, a task is better left to end by itself."""
+TURN_LIMIT_S = 120.0
+"""How long a task that is stopped may wait for the dumps of others: of all those of a node that is drained, say.
+
+Docker counts the grace time from the moment at which the signal was delivered; until then the task runs on.
+"""
 
 
 class Stops:
@@ -182,14 +187,16 @@ class Stops:
             limit_s = facts.stop_timeout_s - 1.0
             if limit_s < LEAST_GRACE_S:
                 return None
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(TURN_LIMIT_S + limit_s):
                 staged = await self._versions.stage(tracked, policy, Reason.FINAL, final_limit_s=limit_s)
         except SwarmKeepError as error:
             self._versions.record_failure(tracked, policy, Reason.FINAL, started_at, error)
             self._story.version_failed(tracked.ref, error.reason, f"no final version, stopping as usual: {error}")
         except TimeoutError:
             self._story.version_failed(
-                tracked.ref, "FinalVersionTooSlow", f"no final version within {limit_s:g} s, stopping as usual"
+                tracked.ref,
+                "FinalVersionTooSlow",
+                f"no final version within the {limit_s:g} s that it may take, stopping as usual",
             )
         finally:
             if staged is None:

@@ -131,12 +131,13 @@ class VersionTaker:
     ) -> Staged:
         """Dumps the container into the staging folder. With `final_limit_s` its processes end with the dump.
 
-        Raises HostError, after which the container runs as before; `final_limit_s` is then how long that may take. A
-        final version is written down before its dump and stays, come what may, once the dump has ended the processes.
+        Raises HostError or TimeoutError, after which the container runs as before; `final_limit_s` is how long its own
+        dump may take, once it is its turn. A final version is written down before its dump and stays, come what may,
+        once the dump has ended the processes.
         """
         final = final_limit_s is not None
         number = await self._next_number(tracked, policy)
-        async with self._dumping:
+        async with self._dumping, asyncio.timeout(final_limit_s):
             facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")

@@ -38,6 +38,7 @@ class Scene:
         self.frozen = False
         self.done: list[str] = []
         self.fails: dict[str, Exception] = {}
+        self.dump_s = 0.01
         tracked = TrackedContainers(Journal(tmp_path / "journal"))
         nobody = cast(Any, None)
         self.taker = VersionTaker(
@@ -60,11 +61,11 @@ class Scene:
         if what in self.fails:
             raise self.fails[what]
 
-    async def stage(self, *, final: bool = False) -> Staged:
-        ref = Ref("default", "redis.1")
+    async def stage(self, *, final: bool = False, name: str = "redis.1", limit_s: float = 5.0) -> Staged:
+        ref = Ref("default", name)
         tracked = Tracked(ref, "p", "c", "t", "hash", "boot", datetime.now(UTC), number=1)
         reason = Reason.FINAL if final else Reason.SCHEDULE
-        return await self.taker.stage(tracked, POLICY, reason, final_limit_s=5.0 if final else None)
+        return await self.taker.stage(tracked, POLICY, reason, final_limit_s=limit_s if final else None)
 
     # Stands for Docker, for the freezer, and for the dumper.
 
@@ -91,7 +92,7 @@ class Scene:
         self.note("abandon")
 
     async def dump(self, request: DumpRequest, begun: str | None = None) -> DumpResult:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.dump_s)
         self.note("dump" if begun is None else "go on")
         return DumpResult(DumpStats(), 0.1)
 
@@ -158,3 +159,18 @@ async def test_thaws_only_when_the_layer_is_read_too(scene: Scene, monkeypatch: 
     with pytest.raises(DumpFailed):
         await scene.stage()
     assert read_while == [True]
+
+
+async def test_a_final_version_does_not_count_its_wait_for_the_dumps_of_others(scene: Scene) -> None:
+    scene.dump_s = 0.2
+    names = [f"redis.{number}" for number in range(1, 6)]
+    taken = await asyncio.gather(*(scene.stage(final=True, name=name, limit_s=0.6) for name in names))
+    assert [staged.workload.name for staged in taken] == names
+
+
+async def test_a_final_dump_that_takes_too_long_itself_is_called_off(scene: Scene, tmp_path: Path) -> None:
+    scene.dump_s = 5.0
+    with pytest.raises(TimeoutError):
+        await scene.stage(final=True, limit_s=0.2)
+    assert not scene.frozen
+    assert not list((tmp_path / "staging").glob("*/*"))
