@@ -89,7 +89,7 @@ async def _run(config: Config) -> int:
         settings.key,
         field_manager="swarmkeep-agent",
     )
-    containers = Containers(settings.docker)
+    containers = Containers(settings.docker, settings.docker_root)
     freezer = Freezer(settings.run_dir)
     freezes = Freezes(freezer)
     tracked = TrackedContainers(Journal(settings.state_dir / "containers"))

@@ -21,5 +21,6 @@ def container_spec_hash(facts: ContainerFacts, force_update: int) -> str:
             cap_drop=tuple(facts.cap_drop),
             tty=facts.tty,
             force_update=force_update,
+            settled=facts.settled,
         )
     )

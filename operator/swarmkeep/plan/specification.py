@@ -25,13 +25,19 @@ class Specification:
     tty: bool
     force_update: int
     """The service's ForceUpdate counter: `docker service update --force` asks for a fresh start."""
+    settled: tuple[str, ...] = ()
+    """What else a process gets at its start and then never again: secrets, configs, ulimits, sysctls, an init process,
+    a read-only root, further groups. One text for each that the user has set."""
 
 
 def spec_hash(specification: Specification) -> str:
     """Sixteen hexadecimal digits that are equal exactly when the specifications are, whatever the order of sets."""
     fields = asdict(specification)
-    for name in ("environment", "mounts", "cap_add", "cap_drop"):
+    for name in ("environment", "mounts", "cap_add", "cap_drop", "settled"):
         fields[name] = sorted(fields[name])
+    if not fields["settled"]:
+        # Versions from before there was this field go on counting.
+        del fields["settled"]
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 

@@ -37,7 +37,17 @@ def test_the_order_of_sets_does_not_count() -> None:
         replace(BASE, cap_drop=("KILL",)),
         replace(BASE, force_update=1),
         replace(BASE, tty=True),
+        replace(BASE, settled=("init",)),
     ],
 )
 def test_each_part_counts(other: Specification) -> None:
     assert spec_hash(other) != spec_hash(BASE)
+
+
+def test_a_container_without_settled_things_has_the_hash_that_it_always_had() -> None:
+    assert spec_hash(BASE) == "1d9f471f0b90b565"
+
+
+def test_the_order_of_settled_things_does_not_count() -> None:
+    one, other = replace(BASE, settled=("init", "read-only")), replace(BASE, settled=("read-only", "init"))
+    assert spec_hash(one) == spec_hash(other)

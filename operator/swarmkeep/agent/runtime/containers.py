@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
@@ -18,6 +19,7 @@ import structlog
 from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes
+from swarmkeep.agent.runtime.stored_facts import read_references
 from swarmkeep.errors import HostError, NotFound, Unavailable
 
 __all__ = ["ContainerEvent", "ContainerFacts", "Containers", "KillFailed"]
@@ -58,9 +60,10 @@ class ListedContainer:
 class Containers:
     """Docker on this node. Every method answers within a limit or raises Unavailable."""
 
-    def __init__(self, docker_url: str, *, call_limit_s: float = CALL_LIMIT_S) -> None:
-        """`docker_url` as in DOCKER_HOST; nothing is connected yet."""
+    def __init__(self, docker_url: str, docker_root: Path | None = None, *, call_limit_s: float = CALL_LIMIT_S) -> None:
+        """`docker_url` as in DOCKER_HOST; nothing is connected yet. `docker_root` has what the API does not tell."""
         self._url = docker_url
+        self._docker_root = docker_root
         self._call_limit_s = call_limit_s
         self._client: docker.DockerClient | None = None
         self._client_lock = threading.Lock()
@@ -94,9 +97,16 @@ class Containers:
         Docker does not answer while it starts or stops that very container: inside a conversation with the shim use
         `cached`, or stored_facts at create.
         """
-        facts = read_facts(await self._call(lambda client: client.api.inspect_container(container_id)))
+        facts = read_facts(await self._call(lambda client: self._described(client, container_id)))
         self._known[facts.id] = facts
         return facts
+
+    def _described(self, client: docker.DockerClient, container_id: str) -> Mapping[str, Any]:
+        found: dict[str, Any] = client.api.inspect_container(container_id)
+        if self._docker_root is not None:
+            with contextlib.suppress(NotFound):
+                found |= read_references(self._docker_root, found["Id"])
+        return found
 
     async def cached(self, container_id: str) -> ContainerFacts:
         """The last known facts, without Docker as long as their process lives: for what cannot wait, as fencing.

@@ -52,6 +52,8 @@ class ContainerFacts:
     oom_killed: bool
     restart_policy: str
     created_at: datetime
+    settled: tuple[str, ...]
+    """As plan.specification has it."""
     raw: Mapping[str, Any]
     """The inspection itself."""
 
@@ -107,6 +109,7 @@ def _read(raw: Mapping[str, Any]) -> ContainerFacts:
         oom_killed=bool(state.get("OOMKilled")),
         restart_policy=(host.get("RestartPolicy") or {}).get("Name") or "no",
         created_at=read_docker_time(raw["Created"]),
+        settled=_settled(raw, host),
         raw=raw,
     )
 
@@ -132,6 +135,20 @@ def _mounts(raw: Mapping[str, Any], host: Mapping[str, Any]) -> tuple[str, ...]:
         found.append(mount_text(kind, source, mount["Destination"], not mount.get("RW", True)))
     found.extend(mount_text("tmpfs", "", target, False) for target in host.get("Tmpfs") or ())
     return tuple(sorted(set(found)))
+
+
+def _settled(raw: Mapping[str, Any], host: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the process got at its start: changed in the service, it would have no effect on one that goes on."""
+    found = ["init"] if host.get("Init") else []
+    found += ["read-only"] if host.get("ReadonlyRootfs") else []
+    found += [f"ulimit {item['Name']}={item['Soft']}:{item['Hard']}" for item in host.get("Ulimits") or ()]
+    found += [f"sysctl {name}={value}" for name, value in (host.get("Sysctls") or {}).items()]
+    found += [f"group {name}" for name in host.get("GroupAdd") or ()]
+    for kind in ("Secret", "Config"):
+        # One with another content has another id: Docker never changes them in place.
+        for item in raw.get(f"{kind}References") or ():
+            found.append(f"{kind.lower()} {item[f'{kind}ID']} {(item.get('File') or {}).get('Name', '')}")
+    return tuple(sorted(found))
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.errors import NotFound, Unavailable
 
 MOUNT_FIELDS = ("Type", "Name", "Source", "Destination", "RW")
+REFERENCE_FIELDS = ("SecretReferences", "ConfigReferences")
+"""Which secrets and configs of the Swarm a container has: Docker's API does not tell."""
 
 
 def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
@@ -42,6 +44,7 @@ def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
             "HostConfig": host,
             "Mounts": mounts,
             "NetworkSettings": stored.get("NetworkSettings"),
+            **_references(stored),
         }
     except FileNotFoundError as error:
         raise NotFound(
@@ -50,3 +53,19 @@ def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise Unavailable(f"Docker's files of container {container_id[:12]} are not understood: {error!r}") from error
     return read_facts(raw)
+
+
+def read_references(docker_root: Path, container_id: str) -> dict[str, Any]:
+    """What of REFERENCE_FIELDS a container has, for an inspection that lacks it. Raises NotFound, Unavailable."""
+    try:
+        return _references(json.loads((docker_root / "containers" / container_id / "config.v2.json").read_bytes()))
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"there is no container {container_id[:12]} in {docker_root}; is agent.dockerRoot right?"
+        ) from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise Unavailable(f"Docker's files of container {container_id[:12]} are not understood: {error!r}") from error
+
+
+def _references(stored: dict[str, Any]) -> dict[str, Any]:
+    return {field: stored[field] for field in REFERENCE_FIELDS if stored.get(field)}

@@ -109,3 +109,25 @@ def test_reads_dockers_times(text: str, expected: datetime) -> None:
 def test_says_so_when_docker_talks_in_another_way(damage: dict[str, Any]) -> None:
     with pytest.raises(Unavailable, match="not understood"):
         read_facts(damage)
+
+
+def test_what_a_process_gets_only_at_its_start_is_read() -> None:
+    assert read_facts(INSPECTION).settled == ()
+    raw = changed(
+        HostConfig__Init=True,
+        HostConfig__ReadonlyRootfs=True,
+        HostConfig__Ulimits=[{"Name": "nofile", "Soft": 10, "Hard": 20}],
+        HostConfig__Sysctls={"net.core.somaxconn": "99"},
+        HostConfig__GroupAdd=["7"],
+    )
+    raw["SecretReferences"] = [{"File": {"Name": "word"}, "SecretID": "s1", "SecretName": "word-v1"}]
+    raw["ConfigReferences"] = [{"File": None, "ConfigID": "c1", "ConfigName": "settings"}]
+    assert read_facts(raw).settled == (
+        "config c1 ",
+        "group 7",
+        "init",
+        "read-only",
+        "secret s1 word",
+        "sysctl net.core.somaxconn=99",
+        "ulimit nofile=10:20",
+    )
