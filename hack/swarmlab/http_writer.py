@@ -1,4 +1,4 @@
-"""Runs inside a container: asks a server for its next number for ever, over one kept-alive connection, and notes each."""
+"""Runs inside a container: asks a server for its next number over a kept-alive connection, and notes each."""
 
 import contextlib
 import http.client

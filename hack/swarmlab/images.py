@@ -26,7 +26,7 @@ IMAGES = {
         ],
     ),
     "node": (("nodejs",), []),
-    "nginx": (("nginx",), ["CMD exec nginx -g 'daemon off; error_log stderr;'"]),
+    "nginx": (("nginx",), ["CMD exec nginx -g 'daemon off;'"]),
 }
 """Name: packages, and changes to the image's configuration."""
 STANDARD = ("redis", "python", "shell")
