@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -17,9 +18,11 @@ from typing import Protocol
 
 import structlog
 
+from swarmkeep.agent.runtime.cgroups import NoCgroup, find_freezer
 from swarmkeep.agent.runtime.dump_errors import explain
 from swarmkeep.agent.runtime.dump_stats import DumpStats, parse_dump_stats
 from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.runtime.watches import Watches
 from swarmkeep.errors import CorruptData, DumpFailed
 
 log = structlog.get_logger(__name__)
@@ -120,6 +123,7 @@ class Dumper:
         self._guards = guards
         self._restores = restores
         self._gate_holds = True
+        self._watches = Watches()
 
     async def begin(self, request: DumpRequest) -> Begun | None:
         """Starts runc for a container that is about to stand still; the result is for `dump` or `abandon`.
@@ -130,7 +134,7 @@ class Dumper:
         if not self._gate_holds or "SWARMKEEP_CRIU" not in _environment():
             return None
         await self._await_pages(request, time.monotonic() + request.max_freeze_s)
-        self._set_criu_options(request)
+        await asyncio.to_thread(self._set_criu_options, request)
         path = request.work_dir / GATE
         os.mkfifo(path, 0o600)
         # Open in both ways, so that it neither waits for CRIU nor loses what is written before CRIU comes.
@@ -167,7 +171,7 @@ class Dumper:
             begun = None
         if begun is None:
             await self._await_pages(request, ends_at)
-            self._set_criu_options(request)
+            await asyncio.to_thread(self._set_criu_options, request)
             return await self._finish(request, await self._start(request), started, ends_at)
         try:
             os.write(begun.gate, b"go\n")
@@ -274,9 +278,19 @@ class Dumper:
         # The container stands still: nobody has to be kept from its connections, and locking them costs 0.08 s.
         # A deleted file that is still open goes into the image, however large: maxFreeze is the limit for that.
         lines = ["network-lock skip", "ghost-limit 1024G", *(["tcp-close"] if request.tcp != "Refuse" else [])]
+        watched = self._watched(request)
+        # A line of that file has no way to write a name with spaces.
+        lines += [f"irmap-scan-path {path}" for path in watched if not re.search(r"\s|[\"'#]", path)]
         with contextlib.suppress(OSError):
             text = CRIU_CONF.read_text() if CRIU_CONF.exists() else ""
             conf.write_text(text.rstrip("\n") + "\n" + "\n".join(lines) + "\n")
+
+    def _watched(self, request: DumpRequest) -> list[str]:
+        try:
+            processes = find_freezer(request.pid, request.container_id).processes()
+        except (NoCgroup, OSError):
+            return []
+        return self._watches.paths(request.container_id, request.pid, processes)
 
     def _own_criu_conf(self, container_id: str) -> Path | None:
         """The options file that the shim named in the container's annotations; None for one made without it."""

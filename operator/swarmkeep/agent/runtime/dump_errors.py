@@ -33,6 +33,11 @@ _CAUSES: Sequence[tuple[str, str]] = (
         "connection cannot be part of a version",
     ),
     (
+        r"fsnotify|irmap",
+        "it watches a file or folder (inotify, fanotify) that cannot be found by name: it is deleted already, its name "
+        "has spaces, or it lies deep in a large image",
+    ),
+    (
         r"io_uring",
         "it uses io_uring, which CRIU cannot dump; most programs have a setting to do without",
     ),

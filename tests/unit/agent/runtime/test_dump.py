@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -266,6 +267,20 @@ async def test_gives_criu_more_options_where_the_shim_made_room_for_them(
     assert "tcp-close" not in conf.read_text()
 
 
+async def test_tells_criu_what_the_container_watches(
+    runc: Runc, request_dump: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "shim/abc/criu.conf"
+    conf.parent.mkdir(parents=True)
+    state = tmp_path / "root/abc/state.json"
+    state.write_text(json.dumps({"config": {"labels": [f"org.criu.config={conf}"]}}))
+    ours = dumper(runc("exit 0"), tmp_path)
+    monkeypatch.setattr(ours, "_watched", lambda _: ["/etc/app", "/with a space", "/srv"])
+    await ours.dump(request_dump())
+    lines = [line for line in conf.read_text().splitlines() if line.startswith("irmap")]
+    assert lines == ["irmap-scan-path /etc/app", "irmap-scan-path /srv"]
+
+
 async def test_leaves_a_users_own_options_file_alone(runc: Runc, request_dump: Request, tmp_path: Path) -> None:
     conf = tmp_path / "mine.conf"
     conf.write_text("tcp-close\n")
@@ -366,7 +381,7 @@ async def test_a_dump_that_nobody_may_make_fail_is_waited_for_instead_of_killed(
     def refuse(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(module.resource, "prlimit", refuse)
+    monkeypatch.setattr(resource, "prlimit", refuse)
     monkeypatch.setattr(module, "GIVE_UP_S", 0.1)
     # Whole a second after its time: had it been killed, the container might have been harmed.
     result = await dumper(runc("sleep 1.5 & wait; exit 0"), tmp_path).dump(request_dump(limit_s=0.3))

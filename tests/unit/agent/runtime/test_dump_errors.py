@@ -27,6 +27,7 @@ CONNECTED = """\
             "Error (criu/sk-unix.c:903): unix: External socket is used. Consider using --ext-unix-sk option.",
             "unix socket",
         ),
+        ("Error (criu/fsnotify.c:284): fsnotify: \tCan't dump that handle", "watches a file or folder"),
         ("Error (criu/files-ext.c:98): Can't dump file 7 of that type [600] (unknown [io_uring])", "io_uring"),
         ("Error (criu/files-ext.c:98): Can't dump file 7 of that type [20666] (chr 195:0)", "device"),
         ("Error (criu/tty.c:410): tty: Found slave peer index 0 without correspond master peer", "terminal"),
