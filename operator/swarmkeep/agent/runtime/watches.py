@@ -27,7 +27,7 @@ class Watches:
         self._proc = proc
         self._limit_s = limit_s
         self._found: dict[tuple[str, int], dict[int, str | None]] = {}
-        """Paths by container, its process, and inode; None for what was not found in time: it is not looked for again."""
+        """Paths by container, its process, and inode; None for what was not found in time, never to be sought again."""
 
     def paths(self, container_id: str, pid: int, processes: Iterable[int]) -> list[str]:
         """Paths in the container that its processes watch. `pid` is one of them. Never raises: CRIU has the last word.

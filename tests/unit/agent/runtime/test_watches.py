@@ -61,7 +61,12 @@ def test_only_what_is_watched_anew_is_looked_for(
     watch(inotify, tmp_path / "root/srv")
     assert watches.paths("c", 1, [1]) == ["/srv"]
     looked: list[set[int]] = []
-    monkeypatch.setattr(module, "_search", lambda root, device, wanted, ends_at: looked.append(wanted) or {})
+
+    def search(root: Path, device: int, wanted: set[int], ends_at: float) -> dict[int, str]:
+        looked.append(wanted)
+        return {}
+
+    monkeypatch.setattr(module, "_search", search)
     assert watches.paths("c", 1, [1]) == ["/srv"]
     assert looked == []
     watch(inotify, tmp_path / "root/etc")
