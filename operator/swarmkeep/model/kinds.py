@@ -32,6 +32,7 @@ class Kind:
 POLICY = Kind(GROUP, VERSION, "CheckpointPolicy", "checkpointpolicies", namespaced=True)
 WORKLOAD = Kind(GROUP, VERSION, "Workload", "workloads", namespaced=True)
 CHECKPOINT = Kind(GROUP, VERSION, "Checkpoint", "checkpoints", namespaced=True)
+RESTORE = Kind(GROUP, VERSION, "Restore", "restores", namespaced=True)
 LOCATION = Kind(GROUP, VERSION, "StorageLocation", "storagelocations", namespaced=False)
 NODE = Kind(GROUP, VERSION, "Node", "nodes", namespaced=False)
 MIGRATION = Kind(GROUP, VERSION, "Migration", "migrations", namespaced=True)
@@ -40,7 +41,7 @@ NAMESPACE = Kind("", "v1", "Namespace", "namespaces", namespaced=False)
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 CRD = Kind("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 
-OURS = (POLICY, WORKLOAD, CHECKPOINT, LOCATION, NODE, MIGRATION)
+OURS = (POLICY, WORKLOAD, CHECKPOINT, RESTORE, LOCATION, NODE, MIGRATION)
 
 NODE_LEASE_NAMESPACE = "swarmkeep-nodes"
 """Where each agent keeps the Lease that is named after its node."""

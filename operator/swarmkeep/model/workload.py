@@ -10,6 +10,7 @@ from typing import Any
 
 from swarmkeep.model.crashes import Crashes, parse_crashes
 from swarmkeep.model.ident import Ref
+from swarmkeep.model.line import Line, parse_line
 from swarmkeep.model.wire import Object, optional_time, section
 
 
@@ -80,6 +81,37 @@ class Start:
     at: datetime | None
     wrong_in: tuple[str, ...] = ()
     """Locations where wrong bytes of that version were met on the way."""
+    node: str = ""
+    seconds: float | None = None
+    message: str = ""
+    order: str = ""
+    """The order that it answered; empty when there was none."""
+    obeyed: bool = False
+    """Whether it did what that order says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the next start has to do: the operator writes it for a Restore, the start that does it takes it away."""
+
+    id: str
+    """The uid of the Restore."""
+    restore: str
+    """Its name."""
+    version: int | None
+    """None for a start from nothing."""
+    ends_task: bool
+    """Whether the task that runs has to be ended for it; else it is for whenever one starts."""
+    keep: bool
+    """Whether a last version is taken before the task is ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node did not end the task as an order says: nothing has happened to it."""
+
+    order: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +177,11 @@ class Workload:
     """Docker's name of the plain container; None for a task of a service."""
     placement: Assignment | None = None
     """Where a plain container was last sent; None when it never was."""
+    order: Order | None = None
+    refusal: Refusal | None = None
+    line: Line = field(default_factory=Line)
+    past_starts: tuple[Start, ...] = ()
+    """How its last tasks came up, the newest last."""
 
     @property
     def source(self) -> str:
@@ -179,6 +216,10 @@ def parse_workload(obj: Object) -> Workload:
         standby=section(status, "standby").get("node") or "",
         container_name=section(spec, "container").get("name"),
         placement=_placement(section(status, "placement")),
+        order=_order(section(status, "order")),
+        refusal=_refusal(section(status, "orderRefused")),
+        line=parse_line(status.get("leftBehind")),
+        past_starts=tuple(start for raw in status.get("starts") or () if (start := _start(raw)) is not None),
     )
 
 
@@ -207,7 +248,28 @@ def _start(raw: Mapping[str, Any]) -> Start | None:
         version=raw.get("version"),
         at=optional_time(raw.get("at")),
         wrong_in=tuple(raw.get("wrongIn") or ()),
+        node=raw.get("node") or "",
+        seconds=raw.get("seconds"),
+        message=raw.get("message") or "",
+        order=raw.get("order") or "",
+        obeyed=raw.get("obeyed") is True,
     )
+
+
+def _order(raw: Mapping[str, Any]) -> Order | None:
+    if "uid" not in raw:
+        return None
+    return Order(
+        id=raw["uid"],
+        restore=raw.get("restore") or "",
+        version=raw.get("version"),
+        ends_task=raw.get("when") == "Now",
+        keep=raw.get("keepCurrent", True),
+    )
+
+
+def _refusal(raw: Mapping[str, Any]) -> Refusal | None:
+    return Refusal(raw["uid"], raw.get("message") or "") if "uid" in raw else None
 
 
 def _end(raw: Mapping[str, Any]) -> LastEnd | None:
