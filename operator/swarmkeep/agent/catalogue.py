@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from swarmkeep.kube.client import Client
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LABEL_WORKLOAD
+from swarmkeep.model.line import parse_line
 from swarmkeep.model.wire import parse_time, section
 from swarmkeep.plan.start import Candidate
 from swarmkeep.store.repository import Repository
@@ -46,17 +47,24 @@ class Catalogue:
         self._damage = damage
         self._locations = locations
 
-    async def look(self, locations: Sequence[str], workload: Ref, service_id: str, newest: int = 0) -> Found:
+    async def look(
+        self,
+        locations: Sequence[str],
+        workload: Ref,
+        service_id: str,
+        newest: int = 0,
+        enough: Callable[[int], bool] | None = None,
+    ) -> Found:
         """Every version whose manifest is in storage, newest first, as a task of that service has to see it.
 
-        The locations are asked in their order, and no more of them than needed to find a good version of at least the
-        number `newest`. A version that may be adopted passes for one of the service itself. A version whose record has
-        not reached the API yet counts as well: its node may be dead. One that is being deleted, or was found damaged
-        in all locations that have it, does not. Raises Unavailable when no location answers, or none of those that
-        answer has a version: the others may have. Raises WrongKey when this node does not have the key of the newest
-        version in a location and no other location has one as new: the workload has to wait for the key, where an older
-        version will do for one that is damaged. When only the API does not answer, only what is known to be damaged is
-        vetoed: a version that is really deleted has no manifest.
+        The locations are asked in their order, and no more of them than needed to find a good version whose number is
+        `enough`, by default one of at least `newest`. A version that may be adopted passes for one of the service
+        itself. A version whose record has not reached the API yet counts as well: its node may be dead. One that is
+        being deleted, or was found damaged in all locations that have it, does not. Raises Unavailable when no location
+        answers, or none of those that answer has a version: the others may have. Raises WrongKey when this node does
+        not have the key of the newest version in a location and no other location has one as new: the workload has to
+        wait for the key, where an older version will do for one that is damaged. When only the API does not answer,
+        only what is known to be damaged is vetoed: a version that is really deleted has no manifest.
         """
 
         def read(repository: Repository) -> list[_Stored]:
@@ -83,7 +91,8 @@ class Catalogue:
                 known = merged.get(item.candidate.number)
                 if known is None or not known.candidate.usable:
                     merged[item.candidate.number] = judgement.of(item, service_id, name, damaged) if judgement else item
-            if any(item.candidate.usable and number >= newest for number, item in merged.items()):
+            good = (number for number, item in merged.items() if item.candidate.usable)
+            if any(enough(number) if enough is not None else number >= newest for number in good):
                 break
         best = max((number for number, item in merged.items() if item.candidate.usable), default=0)
         if problem is not None and (not merged or (isinstance(problem, WrongKey) and best < max(newest, 1))):
@@ -155,14 +164,21 @@ def _adopt(item: _Stored, service_id: str) -> Candidate:
 def _stored(repository: Repository, workload: Ref, number: int, is_newest: bool) -> _Stored:
     try:
         facts = repository.manifest(str(workload), number).facts
-        candidate = Candidate(number, parse_time(facts["takenAt"]), str(facts["specHash"]), str(facts["serviceID"]))
+        candidate = Candidate(
+            number,
+            parse_time(facts["takenAt"]),
+            str(facts["specHash"]),
+            str(facts["serviceID"]),
+            line=parse_line(facts.get("leftBehind")),
+            order=str(facts.get("order") or ""),
+        )
         return _Stored(candidate, section(facts, "container"))
     except WrongKey as error:
         if is_newest:
             raise
         log.warning("no key for an old version", workload=str(workload), version=number, error=str(error))
         return _Stored(Candidate(number, datetime.min, "", "", usable=False), {})
-    except (DataError, InvalidObject, KeyError) as error:
+    except (DataError, InvalidObject, KeyError, TypeError, ValueError) as error:
         log.error(
             "a version is damaged and will not be restored", workload=str(workload), version=number, error=str(error)
         )

@@ -12,8 +12,10 @@ from swarmkeep.kube.answers import LeaseAlive
 from swarmkeep.kube.client import Client, Obj
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
+from swarmkeep.model.wire import section
 from swarmkeep.model.workload import Claim, Phase, Workload, parse_workload
 from swarmkeep.plan.ends import EndBefore, SeenEnd, end_before
+from swarmkeep.plan.orders import with_start_noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,7 @@ class Claims:
 
     async def read(self, ref: Ref) -> Workload:
         """The workload as it is now. Raises NotFound, Unavailable."""
-        obj = await self._client.get(WORKLOAD, ref.name, ref.namespace)
-        self._identities[ref] = {**_address(ref), "metadata": obj["metadata"]}
-        return parse_workload(obj)
+        return parse_workload(await self._get(ref))
 
     def identity(self, ref: Ref) -> Obj:
         """What an Event about the workload has to name: with its uid once it was read."""
@@ -84,22 +84,34 @@ class Claims:
         return Taken(claim, before, end, other is not None)
 
     async def report(self, ref: Ref, claim: Claim, status: Mapping[str, Any]) -> Workload | None:
-        """Writes our part of the status while the claim is ours.
+        """Writes our part of the status while the claim is ours, and notes the start that it tells among past ones.
 
         Returns the workload with the claim of whoever has it when it is not; then nothing was written. Returns None
         when all is well or the workload was deleted. Raises Unavailable.
         """
         for _ in range(5):
-            before = await self.read(ref)
+            obj = await self._get(ref)
+            before = parse_workload(obj)
             if before.claim.epoch > claim.epoch or before.claim.node not in ("", claim.node):
                 return before
-            patch = {"metadata": {"resourceVersion": before.resource_version}, "status": dict(status)}
+            noted = section(obj, "status").get("starts") or ()
+            full = with_start_noted(before, status, noted)
+            patch = {"metadata": {"resourceVersion": before.resource_version}, "status": full}
             try:
                 await self._client.patch(WORKLOAD, ref.name, patch, ref.namespace, subresource="status")
             except Conflict:
                 continue
             return None
         raise Conflict(f"workload {ref} changes faster than its status can be written")
+
+    async def refuse(self, ref: Ref, claim: Claim, order: str, message: str) -> None:
+        """Says why the task that runs was not ended as an order says. Raises SwarmKeepError."""
+        await self.report(ref, claim, {"orderRefused": {"uid": order, "message": message}})
+
+    async def _get(self, ref: Ref) -> Obj:
+        obj = await self._client.get(WORKLOAD, ref.name, ref.namespace)
+        self._identities[ref] = {**_address(ref), "metadata": obj["metadata"]}
+        return obj
 
 
 def _address(ref: Ref) -> Obj:

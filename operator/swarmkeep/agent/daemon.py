@@ -21,6 +21,7 @@ from swarmkeep.agent.copies import Copies
 from swarmkeep.agent.copy_reports import CopyReports
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.endings import Endings
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
@@ -151,6 +152,7 @@ async def _run(config: Config) -> int:
         lazy_pages=features.lazy_pages,
     )
     stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
+    endings = Endings(node, client, containers, desired, claims, stops, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
     unseen = UnseenStarts(
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
@@ -197,6 +199,7 @@ async def _run(config: Config) -> int:
                     observer.run(),
                     scheduler.run(),
                     assignments.run(),
+                    endings.run(),
                     report.run(),
                     copier.run(),
                     standby.run(),

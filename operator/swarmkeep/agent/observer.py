@@ -205,7 +205,7 @@ class Observer:
 
     def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
         exit_code = facts.exit_code if facts else None
-        if tracked.stop_requested:
+        if tracked.stop_requested or tracked.ending:
             return End.STOPPED, exit_code
         if facts is not None and facts.oom_killed:
             return End.OUT_OF_MEMORY, exit_code
@@ -265,6 +265,7 @@ class Observer:
                 "specHash": newest.spec_hash,
             }
         tracked.spec_hash = container_spec_hash(facts, taken.before.force_update)
+        tracked.line = taken.before.line.wire()
         tracked.epoch = taken.claim.epoch
         self._tracked.save(tracked)
         log.info("took a running container under protection", workload=str(tracked.ref), container=facts.name)

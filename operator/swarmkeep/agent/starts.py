@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,21 @@ from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
-from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
+from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
 from swarmkeep.agent.shim_server import Conversation
 from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.start_state import Start
 from swarmkeep.agent.story import Story
-from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.errors import DataError, HostError, NotFound, SwarmKeepError, Unavailable
-from swarmkeep.model.crashes import Crashes
-from swarmkeep.model.ident import Ref
-from swarmkeep.model.policy import Policy
+from swarmkeep.model.line import Line, parse_line
 from swarmkeep.model.wire import format_time
-from swarmkeep.model.workload import End, Phase
+from swarmkeep.model.workload import End, Order, Phase
 from swarmkeep.obs import agent_metrics as metrics
 from swarmkeep.plan.crashes import pause_left
 from swarmkeep.plan.ends import SeenEnd, end_status
-from swarmkeep.plan.protection import Protection
+from swarmkeep.plan.orders import SeenStart, standing
 from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
 from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
@@ -58,36 +58,6 @@ class Refused(SwarmKeepError):
     """The task must not start; the Swarm will try again, here or elsewhere."""
 
     reason = "Refused"
-
-
-@dataclass(slots=True)
-class _Start:
-    """One task on its way up."""
-
-    facts: ContainerFacts
-    protection: Protection
-    asked_at: datetime
-    deadline: datetime
-    conversation: Conversation
-    taken: Taken | None = None
-    spec_hash: str = ""
-    end: End | None = None
-    """How the task before ended; None when nobody saw it."""
-    end_before: dict[str, Any] | None = None
-    """The same, as status.lastEnd has it."""
-    crashes: Crashes | None = None
-    """Restored processes of it that crashed in a row until now."""
-    layer_applied: bool = False
-    wrong_in: dict[int, set[str]] = field(default_factory=dict)
-    """Locations in which wrong bytes of a version were met."""
-
-    @property
-    def ref(self) -> Ref:
-        return self.protection.workload
-
-    @property
-    def policy(self) -> Policy:
-        return self.protection.policy
 
 
 class Starts:
@@ -149,7 +119,7 @@ class Starts:
             await conversation.answer({"do": "fresh"})
             return "unprotected"
         now = datetime.now(UTC)
-        start = _Start(facts, protection, now, now + protection.policy.restore.hold_limit, conversation)
+        start = Start(facts, protection, now, now + protection.policy.restore.hold_limit, conversation)
         if start.ref in self._tracked.coming_up:
             raise Refused(f"another task of {start.ref} is coming up on this node right now")
         self._tracked.coming_up[start.ref] = start.facts.id
@@ -162,7 +132,7 @@ class Starts:
         finally:
             del self._tracked.coming_up[start.ref]
 
-    async def _bring_up(self, start: _Start) -> str:
+    async def _bring_up(self, start: Start) -> str:
         await self._await_old_copy(start)
         prefetch = asyncio.ensure_future(self._prefetch(start))
         try:
@@ -174,6 +144,8 @@ class Starts:
             await prefetch
             while True:
                 candidates = await self._candidates(start)
+                before = start.taken.before if start.taken else None
+                start.standing = standing(before, start.seen, candidates)
                 decision = decide_start(
                     start.policy.restore,
                     start.end,
@@ -182,14 +154,17 @@ class Starts:
                     candidates,
                     failed,
                     datetime.now(UTC),
+                    start.standing.line,
+                    start.standing.order,
                 )
                 match decision:
                     case Hold(message=message):
                         await self._hold(start, message)
                     case Fresh():
                         return await self._start_fresh(start, decision, candidates, failed)
-                    case Restore():
-                        await self._await_turn(start)
+                    case Restore(ordered=ordered):
+                        if not ordered:
+                            await self._await_turn(start)
                         error = await self._try_restore(start, decision, candidates, failed)
                         if error is None:
                             return "restored"
@@ -201,7 +176,7 @@ class Starts:
         finally:
             prefetch.cancel()
 
-    async def _await_old_copy(self, start: _Start) -> None:
+    async def _await_old_copy(self, start: Start) -> None:
         """Waits until no older container of the same workload runs on this node."""
         while True:
             old = self._tracked.get(start.ref)
@@ -219,7 +194,7 @@ class Starts:
                 return
             await self._wait(start, f"the older container {facts.name} of {start.ref} to end", POLL_S)
 
-    async def _claim(self, start: _Start) -> Taken | None:
+    async def _claim(self, start: Start) -> Taken | None:
         """Takes the right to run the workload; None when there is no Workload object and no version either."""
         seen = self._seen_end(start)
         while True:
@@ -239,7 +214,7 @@ class Starts:
                 return got
             await self._wait(start, got.message, min(got.retry_after_s, 1.0))
 
-    async def _hold(self, start: _Start, message: str) -> None:
+    async def _hold(self, start: Start, message: str) -> None:
         """Lets a task that must not start wait for better times; refused at once it would be tried again at once."""
         refusal = Refused(f"{start.ref} is held: {message}")
         if start.conversation.waiting_for != message:
@@ -248,15 +223,23 @@ class Starts:
         if datetime.now(UTC) + HOLD_LOOK > start.deadline:
             raise refusal
         await asyncio.sleep(HOLD_LOOK.total_seconds())
+        with contextlib.suppress(NotFound, Unavailable):
+            # Somebody may know what is to become of it.
+            self._take_order(start, (await self._claims.read(start.ref)).order)
 
-    async def _await_turn(self, start: _Start) -> None:
+    @staticmethod
+    def _take_order(start: Start, order: Order | None) -> None:
+        if start.taken is not None and start.taken.before.order != order:
+            start.taken = replace(start.taken, before=replace(start.taken.before, order=order))
+
+    async def _await_turn(self, start: Start) -> None:
         """Amid a loop of crashes restores come ever more rarely."""
         while left := pause_left(start.crashes, datetime.now(UTC)):
             count = start.crashes.in_row if start.crashes else 0
             what = f"the pause after {count} restored processes that crashed in a row"
             await self._wait(start, what, min(left.total_seconds(), 1.0))
 
-    async def _await_lease(self, start: _Start) -> None:
+    async def _await_lease(self, start: Start) -> None:
         """Goes on only while the node's lease is good: a start that took long may have outlived its claim."""
         if start.taken is None:
             return
@@ -265,8 +248,10 @@ class Starts:
         now = await self._claims.read(start.ref)
         if now.claim != start.taken.claim:
             raise Refused(f"{start.ref} was claimed by {now.claim.node or 'nobody'} while its start was prepared here")
+        if now.order != start.taken.before.order:
+            raise Refused(f"the order for the start of {start.ref} has changed meanwhile; the next one obeys it")
 
-    def _settle_end(self, start: _Start) -> dict[int, int]:
+    def _settle_end(self, start: Start) -> dict[int, int]:
         """Works out how the task before ended, and returns how often each version failed to restore since."""
         if start.taken is None:
             start.spec_hash = container_spec_hash(start.facts, 0)
@@ -278,43 +263,70 @@ class Starts:
         old = self._tracked.get(start.ref)
         if old is not None and old.epoch == before.claim.epoch:
             start.crashes = old.crashes
+            if old.start is not None:
+                start.seen = SeenStart(old.order, parse_line(old.line), old.container_id == start.facts.id)
             return {int(number): count for number, count in old.failed_restores.items()}
         start.crashes = before.crashes
         return dict(before.failed_restores)
 
-    def _seen_end(self, start: _Start) -> SeenEnd | None:
+    def _seen_end(self, start: Start) -> SeenEnd | None:
         """How the task before ended, as far as this node saw it."""
         old = self._tracked.get(start.ref)
         if old is None:
             return None
         # A record of this very container is of an earlier question about it, to an agent that died.
-        end = old.end_before if old.container_id == start.facts.id else old.end
-        return SeenEnd(old.epoch, end) if end else None
+        if old.container_id == start.facts.id:
+            return SeenEnd(old.epoch, old.end_before) if old.end_before else None
+        final = {"finalVersion": old.final_version} if old.final_version is not None else {}
+        return SeenEnd(old.epoch, old.end | final) if old.end else None
 
-    async def _candidates(self, start: _Start) -> list[Candidate]:
-        """The versions; waits for a location that does not answer while only it can have the newest one."""
-        newest = start.taken.before.newest if start.taken else None
-        number = newest.number if newest else 0
+    async def _candidates(self, start: Start) -> list[Candidate]:
+        """The versions; waits for a location that does not answer while only it can have the one that is wanted.
+
+        In place of the newest an older one will do after a while; in place of one that was ordered none will.
+        """
+        before = start.taken.before if start.taken else None
+        newest = before.newest.number if before and before.newest else 0
+        ordered = before.order.version if before and before.order else None
+        line = start.seen.line if start.seen else before.line if before else Line()
         until = min(start.deadline, datetime.now(UTC) + OLDER_AFTER)
+
+        def enough(number: int) -> bool:
+            return number == ordered if ordered else number >= newest and line.has(number)
+
         while True:
             try:
                 service = start.protection.service_id
-                found = await self._catalogue.look(start.policy.locations, start.ref, service, number)
+                found = await self._catalogue.look(start.policy.locations, start.ref, service, newest, enough)
             except Unavailable as error:
                 await self._wait(start, str(error), 0.5)
                 continue
-            best = max((item.number for item in found.candidates if item.usable), default=0)
-            if best >= number or not found.silent or datetime.now(UTC) >= until:
+            have = any(enough(item.number) for item in found.candidates if item.usable)
+            if have or not newest + (ordered or 0) or not found.silent:
                 return found.candidates
-            start.conversation.waiting_for = f"version {number} of {start.ref} from {found.silent[0]}"
+            what = f"version {ordered or newest} of {start.ref} from {found.silent[0]}"
+            if ordered:
+                await self._wait(start, what, 0.5)
+                continue
+            if datetime.now(UTC) >= until:
+                return found.candidates
+            start.conversation.waiting_for = what
             await asyncio.sleep(0.5)
 
-    async def _prefetch(self, start: _Start) -> None:
-        """Reads the newest version from storage while the claim is still waited for."""
+    async def _prefetch(self, start: Start) -> None:
+        """Reads the version that will be wanted from storage while the claim is still waited for."""
+        before = None
+        with contextlib.suppress(NotFound, Unavailable):
+            before = await self._claims.read(start.ref)
         try:
             service = start.protection.service_id
             found = await self._catalogue.look(start.policy.locations, start.ref, service)
-            newest = next((item for item in found.candidates if item.usable), None)
+            now = standing(before, None, found.candidates)
+            if now.order is not None:
+                wanted = [item for item in found.candidates if item.number == now.order.version]
+            else:
+                wanted = [item for item in found.candidates if now.line.has(item.number)]
+            newest = next((item for item in wanted if item.usable), None)
             if newest is not None:
                 with self._cache.using(start.ref, newest.number):
                     await self._fetch(start, newest.number)
@@ -322,7 +334,7 @@ class Starts:
             # Whatever is wrong shows again, and counts then, when the version is really chosen.
             log.info("could not read ahead", workload=str(start.ref), error=str(error))
 
-    async def _fetch(self, start: _Start, version: int) -> Path:
+    async def _fetch(self, start: Start, version: int) -> Path:
         """The version's folder, from the cache if it is there and whole; else it is read from storage into the cache.
 
         Raises DataError, HostError, NotFound, Unavailable.
@@ -336,7 +348,7 @@ class Starts:
             await asyncio.to_thread(self._cache.mark, start.ref, version, manifest.taken_at)
             return target
 
-    async def _get(self, start: _Start, version: int, target: Path) -> Manifest:
+    async def _get(self, start: Start, version: int, target: Path) -> Manifest:
         def get(repository: Repository) -> Manifest:
             # A restore uses it at once and a reboot throws it away: no need to wait for the disk.
             base = unused.pop() if unused else None
@@ -356,7 +368,7 @@ class Starts:
         return manifest
 
     async def _try_restore(
-        self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
+        self, start: Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
     ) -> str | None:
         """Restores a version; returns what went wrong, or None when the process runs."""
         with self._cache.using(start.ref, decision.version):
@@ -367,11 +379,11 @@ class Starts:
         return error
 
     async def _restore_held(
-        self, start: _Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
+        self, start: Start, decision: Restore, candidates: list[Candidate], failed: dict[int, int]
     ) -> str | None:
         start.conversation.waiting_for = f"version {decision.version} of {start.ref} from storage"
         # If this agent dies before it hears how that went, the next one sees the container, and the rest here.
-        attempt = self._start_status(start, "Restored", decision, 0, decision.version)
+        attempt = start.status(self._node, decision, 0)
         attempt["at"] = format_time(start.asked_at)
         self._save(start, candidates, failed, None, attempt)
         try:
@@ -403,96 +415,48 @@ class Starts:
         metrics.RESTORES.labels(decision.reason, "restored").inc()
         metrics.RESTORE_SECONDS.observe(seconds)
         # The counts stay until a version is stored: it may yet die of what is wrong with this one.
-        status = self._start_status(start, "Restored", decision, seconds, decision.version)
+        status = start.status(self._node, decision, seconds)
         self._save(start, candidates, failed, status)
         self._story.restored(start.ref, decision, seconds)
         await start.conversation.answer({"done": True})
         return None
 
     async def _start_fresh(
-        self, start: _Start, decision: Fresh, candidates: list[Candidate], failed: dict[int, int]
+        self, start: Start, decision: Fresh, candidates: list[Candidate], failed: dict[int, int]
     ) -> str:
         await self._await_lease(start)
         seconds = (datetime.now(UTC) - start.asked_at).total_seconds()
-        self._save(start, candidates, failed, self._start_status(start, "Fresh", decision, seconds, None))
+        self._save(start, candidates, failed, start.status(self._node, decision, seconds))
         metrics.COLD_STARTS.labels(decision.reason).inc()
         self._story.cold_start(start.ref, decision)
         await start.conversation.answer({"do": "fresh"})
         return "fresh"
 
-    def _start_status(
-        self, start: _Start, how: str, decision: Restore | Fresh, seconds: float, version: int | None
-    ) -> dict[str, Any]:
-        return {
-            "how": how,
-            "reason": decision.reason,
-            "message": decision.message,
-            "version": version,
-            "seconds": round(seconds, 3),
-            "node": self._node,
-            "taskID": start.protection.task_id,
-            "at": format_time(datetime.now(UTC)),
-            "wrongIn": sorted(start.wrong_in.get(version or 0, ())),
-        }
-
     def _save(
         self,
-        start: _Start,
+        start: Start,
         candidates: list[Candidate],
         failed: dict[int, int],
         status: dict[str, Any] | None,
         attempt: dict[str, Any] | None = None,
     ) -> None:
-        newest = next((item for item in candidates if item.usable), None)
-        highest = max((item.number for item in candidates), default=0)
-        before = start.taken.before.newest if start.taken else None
-        known = None
-        if before is not None:
-            known = {
-                "number": before.number,
-                "takenAt": format_time(before.taken_at),
-                "specHash": before.spec_hash,
-                "reason": before.reason,
-            }
-        if newest is not None and (before is None or newest.number > before.number):
-            known = {"number": newest.number, "takenAt": format_time(newest.taken_at), "specHash": newest.spec_hash}
-        self._tracked.save(
-            Tracked(
-                ref=start.ref,
-                policy=start.policy.ref.name,
-                container_id=start.facts.id,
-                task_id=start.protection.task_id,
-                spec_hash=start.spec_hash,
-                boot_id=self._boot_id,
-                started_at=datetime.now(UTC),
-                epoch=start.taken.claim.epoch if start.taken else 0,
-                phase=Phase.RUNNING if status else Phase.RESTORING,
-                number=highest,
-                number_before=max(highest, before.number if before else 0),
-                newest=known,
-                start=status,
-                attempt=attempt,
-                end_before=start.end_before,
-                failed_restores={str(number): count for number, count in failed.items()},
-                crashes=start.crashes,
-            )
-        )
+        self._tracked.save(start.record(self._boot_id, candidates, failed, status, attempt))
 
     def _remember_failure(
-        self, start: _Start, decision: Restore, failed: dict[int, int], error: str, candidates: list[Candidate]
+        self, start: Start, decision: Restore, failed: dict[int, int], error: str, candidates: list[Candidate]
     ) -> None:
         log.error("could not restore a version", workload=str(start.ref), version=decision.version, error=error)
         self._save(start, candidates, failed, None)
         self._story.restore_failed(start.ref, decision, error)
 
-    def _give_up(self, start: _Start) -> None:
+    def _give_up(self, start: Start) -> None:
         """The task will not run: its record ends as the task before it did, so that the next one is decided alike."""
         tracked = self._tracked.get(start.ref)
         if tracked is not None and tracked.container_id == start.facts.id and tracked.start is None:
             tracked.end = start.end_before or end_status(End.CRASHED, datetime.now(UTC))
             self._tracked.save(tracked)
 
-    async def _wait(self, start: _Start, what: str, seconds: float) -> None:
+    async def _wait(self, start: Start, what: str, seconds: float) -> None:
         """Waits a little, and gives up with a clear sentence when the policy's hold limit is over."""
         start.conversation.waiting_for = what
         if datetime.now(UTC) + timedelta(seconds=seconds) > start.deadline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -15,8 +16,8 @@ from swarmkeep.agent.shim_server import Conversation
 from swarmkeep.agent.staged import Progress, Staged
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
-from swarmkeep.agent.versions import VersionTaker
-from swarmkeep.errors import Conflict, NotFound, SwarmKeepError
+from swarmkeep.agent.versions import NotRunning, VersionTaker
+from swarmkeep.errors import Conflict, DumpFailed, NotFound, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
@@ -26,6 +27,8 @@ log = structlog.get_logger(__name__)
 
 SIGKILL = 9
 STORE_RETRY = timedelta(seconds=2)
+END_LIMIT_S = 60.0
+"""How long a task that is to be ended may wait for its turn to be dumped, beside the time for which it stands still."""
 LEAST_GRACE_S = 2.0
 """With less time than this before Docker kills it, a task is better left to end by itself."""
 TURN_LIMIT_S = 120.0
@@ -56,6 +59,7 @@ class Stops:
         self._tracked = tracked
         self._story = story
         self._storing: set[asyncio.Task[None]] = set()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def converse(self, conversation: Conversation) -> str:
         """Holds one conversation; returns `handled` or `deliver`."""
@@ -67,15 +71,54 @@ class Stops:
         self._tracked.save(tracked)
         policy = self._desired.policy(Ref(tracked.ref.namespace, tracked.policy))
         conversation.waiting_for = f"the final version of {tracked.ref}"
-        staged = await self._take_final(tracked, policy) if policy and self._may_take(tracked, policy) else None
-        if staged is None:
-            await conversation.answer({"do": "deliver"})
-            return "deliver"
+        async with self._turn(tracked):
+            # If it is finalizing, its processes have ended with the dump that an order made.
+            ended = tracked.finalizing
+            if not ended and policy is not None and self._may_take(tracked, policy):
+                staged = await self._take_final(tracked, policy)
+                if staged is not None:
+                    self._begin_storing(staged)
+                    ended = True
+        do = "handled" if ended else "deliver"
+        await conversation.answer({"do": do})
+        return do
+
+    async def end(self, tracked: Tracked, policy: Policy) -> None:
+        """Ends a task by its final version though nobody has asked Docker to: what is written until then is kept.
+
+        Raises SwarmKeepError, after which the task runs on.
+        """
+        async with self._turn(tracked):
+            if tracked.finalizing or tracked.end is not None:
+                raise NotRunning(f"the task of {tracked.ref} has ended")
+            self._begin_storing(await self._take_ordered(tracked, policy))
+
+    async def _take_ordered(self, tracked: Tracked, policy: Policy) -> Staged:
+        staged = None
+        tracked.finalizing = True
+        self._tracked.save(tracked)
+        try:
+            limit_s = policy.max_freeze.total_seconds() + END_LIMIT_S
+            async with asyncio.timeout(limit_s):
+                staged = await self._versions.stage(
+                    tracked, policy, Reason.FINAL, final_limit_s=policy.max_freeze.total_seconds()
+                )
+        except TimeoutError:
+            raise DumpFailed(f"no final version of {tracked.ref} within {limit_s:g} s") from None
+        finally:
+            if staged is None:
+                tracked.finalizing = False
+                self._tracked.save(tracked)
+        return staged
+
+    def _turn(self, tracked: Tracked) -> asyncio.Lock:
+        """Of Docker's wish and an order to end one container, one is carried out after the other."""
+        return self._turns.setdefault(tracked.container_id, asyncio.Lock())
+
+    def _begin_storing(self, staged: Staged) -> None:
         task = asyncio.create_task(self.store_final(staged))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
-        await conversation.answer({"do": "handled"})
-        return "handled"
 
     def resume(self, boot_id: str) -> list[Staged]:
         """Finds the final versions that an earlier life of this agent took; each is one for `store_final`.

@@ -35,7 +35,8 @@ class Story:
 
     def cold_start(self, workload: Ref, decision: Fresh) -> None:
         """A task started from nothing."""
-        kind = "Normal" if decision.reason in ("NoVersion", "SpecChanged", "Completed") else "Warning"
+        meant = decision.reason in ("NoVersion", "SpecChanged", "Completed", "Forgotten")
+        kind = "Normal" if meant else "Warning"
         self._tell(
             workload, kind, "ColdStart", f"started fresh on {self._node} ({decision.reason}): {decision.message}"
         )
@@ -85,6 +86,15 @@ class Story:
     def final_version(self, workload: Ref, number: int) -> None:
         """The last version of a task that was asked to stop."""
         self._tell(workload, "Normal", "FinalVersion", f"took version {number} as the task was stopped on {self._node}")
+
+    def ending(self, workload: Ref, restore: str, *, keep: bool) -> None:
+        """It is ended since its next start is ordered."""
+        how = "with a final version" if keep else "without keeping its state"
+        self._tell(workload, "Normal", "Ending", f"ends it on {self._node} {how}, as Restore {restore} wants it")
+
+    def order_refused(self, workload: Ref, restore: str, why: str) -> None:
+        """It runs on although its next start is ordered."""
+        self._tell(workload, "Warning", "OrderRefused", f"not ended on {self._node} for Restore {restore}: {why}")
 
     def _tell(self, workload: Ref, type_: str, reason: str, message: str) -> None:
         log.info("event", workload=str(workload), reason=reason, message=message)

@@ -54,11 +54,20 @@ class Tracked:
     failed_restores: dict[str, int] = field(default_factory=dict)
     crashes: Crashes | None = None
     """Of the restored processes before it, and of itself once it has ended; None when there is no row of them."""
+    line: list[dict[str, int]] = field(default_factory=list)
+    """status.leftBehind of the workload since it came up."""
+    ending: str = ""
+    """The order for which this node ends it; empty when it does not."""
     stop_requested: bool = False
     """Docker asked it to stop: its end is no crash."""
     finalizing: bool = False
     """Its final version is not in storage yet: the claim must not be given back before it is."""
     final_version: int | None = None
+
+    @property
+    def order(self) -> str:
+        """The order that its start has answered; empty when there was none."""
+        return str((self.start or {}).get("order") or "")
 
     @property
     def failures(self) -> int:
@@ -88,7 +97,7 @@ class Tracked:
             "lastFailure": self.failure,
             "failedRestores": self.failed_restores or None,
             "crashes": crashes_wire(self.crashes) if self.crashes else None,
-            **({"lastStart": self.start} if self.start else {}),
+            **({"lastStart": self.start, "leftBehind": self.line or None} if self.start else {}),
             **({"lastEnd": self.end} if self.end else {}),
         }
 

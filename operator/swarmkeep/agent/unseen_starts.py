@@ -108,6 +108,7 @@ class UnseenStarts:
             "node": self._node,
             "taskID": tracked.task_id,
             "at": format_time(note.at),
+            **dict.fromkeys(("restore", "order", "obeyed")),
         }
         self._tell(tracked.ref, note)
 

@@ -208,6 +208,8 @@ class VersionTaker:
                 "checkpoint": checkpoint or checkpoint_name(tracked.ref.name, number),
                 "container": dict(facts.raw),
                 "dump": secrets.token_hex(8),
+                "leftBehind": tracked.line,
+                "order": tracked.order,
             },
             status=common | {"version": number, "location": policy.location, "startedAt": format_time(now)},
         )

@@ -15,7 +15,7 @@ from swarmkeep.plan.schedule import overdue_after
 MISPLACED_AFTER = timedelta(seconds=30)
 """How long a task may run without its node having the claim: a claim is taken in a second or two."""
 
-_MEANT_FRESH = frozenset({"SpecChanged", "NewService", "Completed", "NotInPolicy"})
+_MEANT_FRESH = frozenset({"SpecChanged", "NewService", "Completed", "NotInPolicy", "Forgotten"})
 """Reasons for a fresh start that a user has asked for."""
 
 

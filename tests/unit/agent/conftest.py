@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.agent import fencer, observer, starts
+from swarmkeep.agent import endings, fencer, observer, starts
 from swarmkeep.shim import create as shim
 
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(observer, "INTERVAL_S", 0.02)
+    monkeypatch.setattr(endings, "LOOK_S", 0.02)
     monkeypatch.setattr(fencer, "TICK_S", 0.01)
     monkeypatch.setattr(starts, "POLL_S", 0.01)
     yield

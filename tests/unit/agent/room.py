@@ -21,6 +21,7 @@ from swarmkeep.agent.copies import Copies
 from swarmkeep.agent.copy_reports import CopyReports
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
+from swarmkeep.agent.endings import Endings
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.image_cache import ImageCache
@@ -28,7 +29,7 @@ from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.containers import ContainerEvent, ContainerFacts
-from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
+from swarmkeep.agent.runtime.dump import ENDED, LOG, DumpRequest, DumpResult
 from swarmkeep.agent.runtime.dump_stats import DumpStats
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.runtime.restores import Restores
@@ -38,11 +39,12 @@ from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import Conversation, Handler, ShimServer
 from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.agent.starts import Starts
+from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.versions import VersionTaker
-from swarmkeep.errors import HostError, NotFound
+from swarmkeep.errors import DumpFailed, HostError, NotFound
 from swarmkeep.kube.events import EventRecorder
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
@@ -51,6 +53,7 @@ from swarmkeep.model.policy import parse_policy
 from swarmkeep.plan.protection import SERVICE_ID, SERVICE_NAME, TASK_ID, TASK_NAME
 from swarmkeep.shim import create as shim
 from swarmkeep.shim.arguments import parse_call
+from swarmkeep.shim.restore import RestoreFailed
 from swarmkeep.shim.settings import Settings
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
@@ -74,6 +77,7 @@ class Container:
     def __init__(self, folder: Path, id: str) -> None:
         self.folder = folder
         self.frozen = False
+        self._ended = asyncio.Event()
         self.came_up: list[str] = []
         """How its process came up: `fresh` or `restored vN`. More than one is a disaster."""
         for name in ("upper", "rootfs"):
@@ -100,11 +104,17 @@ class Container:
     def running(self) -> bool:
         return bool(self.inspection["State"]["Running"])
 
+    async def gone(self, limit_s: float) -> None:
+        """Until its process is, whoever has ended it."""
+        async with asyncio.timeout(limit_s):
+            await self._ended.wait()
+
     def begin(self, how: str) -> None:
         self.came_up.append(how)
         self.inspection["State"] |= {"Running": True, "Pid": 4711, "StartedAt": _now()}
 
     def end(self, exit_code: int) -> None:
+        self._ended.set()
         self.frozen = False
         self.inspection["State"] |= {"Running": False, "Pid": 0, "ExitCode": exit_code, "FinishedAt": _now()}
 
@@ -121,6 +131,10 @@ class Machine:
         self.containers: dict[str, Container] = {}
         self.lease_age = timedelta(0)
         self.lazy_pages = True
+        self.dump_error = ""
+        """Why no version can be taken."""
+        self.cannot_restore: set[str] = set()
+        """Versions, as v2, that runc fails to restore."""
         self.orders: list[dict[str, Any]] = []
         """What the shim was told to restore."""
         self.changed = asyncio.Event()
@@ -172,7 +186,10 @@ class Machine:
         self.orders.append(order)
         image = Path(order["image"])
         id = Path(order["work"]).name
-        self.containers[id].begin(f"restored {(image / 'pages').read_text()}")
+        version = (image / "pages").read_text()
+        if version in self.cannot_restore:
+            raise RestoreFailed(f"{version} is no good")
+        self.containers[id].begin(f"restored {version}")
 
     def life(self, dies_at: int = 0) -> Life:
         """The agent starts."""
@@ -191,7 +208,7 @@ class Life:
     def _build(self) -> None:
         """As agent.daemon does."""
         machine, fate, client = self.machine, self.fate, self.client
-        docker: Any = Docker(machine)
+        docker: Any = Docker(machine, fate)
         heartbeat: Any = Heartbeat(machine)
         self.tracked = TrackedContainers(MortalJournal(machine.state / "containers", fate))
         self.freezes = Freezes(Kernel(machine, fate))
@@ -209,7 +226,7 @@ class Life:
         self.records = Records(client, MortalJournal(machine.state / "records", fate))
         self.story = Story(EventRecorder(client, "swarmkeep-agent", machine.name), self.claims, machine.name)
         restores = Restores(machine.run / "restore")
-        dumper: Any = Dumper(machine)
+        dumper: Any = Dumper(machine, fate)
         damage = KnownDamage(client)
         cache = ImageCache(machine.state / "images", "boot", 1 << 30)
         copies = Copies(locations, MortalJournal(machine.state / "copies", fate), machine.state / "copying", cache)
@@ -282,6 +299,10 @@ class Life:
             TraitsReader(),
         )
         self.scheduler = Scheduler(self.desired, self.freezes, restores, self.tracked, self.versions)
+        self.stops = Stops(docker, self.desired, self.claims, self.freezes, self.versions, self.tracked, self.story)
+        self.endings = Endings(
+            machine.name, client, docker, self.desired, self.claims, self.stops, self.tracked, self.story
+        )
 
     async def __aenter__(self) -> Life:
         self._build()
@@ -303,9 +324,12 @@ class Life:
 
     async def _run(self) -> None:
         try:
+            finals = self.stops.resume("boot")
             async with self._server.listening(), asyncio.TaskGroup() as group:
-                for part in (self.observer, self.fencer, self.records, self.story):
+                for part in (self.observer, self.fencer, self.records, self.story, self.endings):
                     group.create_task(part.run())
+                for staged in finals:
+                    group.create_task(self.stops.store_final(staged))
         finally:
             self.fate.dead.set()
 
@@ -383,8 +407,9 @@ class Heartbeat:
 class Docker:
     """Stands for runtime.containers.Containers."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, fate: Fate) -> None:
         self._machine = machine
+        self._fate = fate
 
     async def list_running(self) -> list[ContainerFacts]:
         return [container.facts for container in self._machine.containers.values() if container.running]
@@ -401,8 +426,10 @@ class Docker:
         pass
 
     async def kill_now(self, facts: ContainerFacts) -> None:
+        self._fate.step("kill")
         if self._machine.containers[facts.id].running:
             self._machine.containers[facts.id].end(137)
+        self._fate.step("killed")
 
     async def events(self) -> AsyncGenerator[ContainerEvent, None]:
         while True:
@@ -438,8 +465,9 @@ class Kernel:
 class Dumper:
     """Stands for runtime.dump.Dumper: the image says which version it is."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, fate: Fate) -> None:
         self._machine = machine
+        self._fate = fate
 
     async def begin(self, request: DumpRequest) -> None:
         """Nothing can be begun early here."""
@@ -447,7 +475,15 @@ class Dumper:
 
     async def dump(self, request: DumpRequest, begun: None = None) -> DumpResult:
         assert self._machine.containers[request.container_id].frozen
+        container = self._machine.containers[request.container_id]
+        self._fate.step("dump")
+        if self._machine.dump_error:
+            raise DumpFailed(self._machine.dump_error)
         (request.image_dir / "pages").write_text(request.image_dir.parent.name)
+        if not request.leave_running:
+            (request.work_dir / LOG).write_text(ENDED)
+            container.end(137)
+            self._fate.step("dumped")
         return DumpResult(DumpStats(), 0.0)
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swarmkeep.model.line import Branch, Line
 from swarmkeep.model.policy import Otherwise, RestoreOn, RestoreRules
-from swarmkeep.model.workload import End
+from swarmkeep.model.workload import End, Order
 from swarmkeep.plan.start import Candidate, Fresh, Hold, Restore, decide_start
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -158,3 +159,58 @@ def test_failing_every_time_ends_after_attempts_times_versions(attempts: int, co
         assert isinstance(decision, Restore)
         failed[decision.version] = failed.get(decision.version, 0) + 1
     assert isinstance(decide_start(rules, End.NODE_LOSS, "a", "service", candidates, failed, NOW), Fresh)
+
+
+def order(version_number: int | None) -> Order:
+    return Order("uid", "back", version_number, ends_task=True, keep=True)
+
+
+@pytest.mark.parametrize("end", [*End, None])
+def test_an_order_counts_for_more_than_how_the_task_ended_and_how_old_the_version_is(end: End | None) -> None:
+    rules = RestoreRules(after=frozenset(), max_age=timedelta(seconds=1))
+    candidates = [version(3), version(2), version(1)]
+    decision = decide_start(rules, end, "a", "service", candidates, {}, NOW, Line(), order(1))
+    assert decision == Restore(1, "Rollback", "from version 1, taken 10.0 s before, as Restore back wants it", True)
+    decision = decide_start(rules, end, "a", "service", candidates, {}, NOW, Line(), order(None))
+    assert decision == Fresh("Forgotten", "as Restore back wants it", True)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "failed", "why"),
+    [
+        ([version(3)], {}, "not in storage any more"),
+        ([version(3), version(1, usable=False)], {}, "damaged or being deleted"),
+        ([version(3), version(1, "b")], {}, "another specification"),
+        ([version(3), version(1)], {1: 3}, "failed 3 times"),
+    ],
+)
+def test_an_order_that_cannot_be_obeyed_leaves_the_workload_where_it_was(
+    candidates: list[Candidate], failed: dict[int, int], why: str
+) -> None:
+    """Nobody but the order has ended it: it goes on however little the policy would restore."""
+    rules = RestoreRules(after=frozenset())
+    decision = decide_start(rules, End.STOPPED, "a", "service", candidates, failed, NOW, Line(), order(1))
+    assert isinstance(decision, Restore)
+    assert (decision.version, decision.reason, decision.ordered) == (3, "RollbackFailed", False)
+    assert why in decision.message
+
+
+def test_what_was_left_behind_is_not_restored_by_itself() -> None:
+    line = Line((Branch(1, 3),))
+    candidates = [version(3), version(2), version(1)]
+    decision = decide_start(RestoreRules(), End.NODE_LOSS, "a", "service", candidates, {}, NOW, line)
+    assert decision == Restore(1, "NodeLoss", "from version 1, taken 10.0 s before")
+    decision = decide_start(RestoreRules(), End.NODE_LOSS, "a", "service", [version(4), *candidates], {}, NOW, line)
+    assert isinstance(decision, Restore)
+    assert decision.version == 4
+    # The version gone back to is damaged: the policy has the word, not what was left behind.
+    hold = RestoreRules(otherwise=Otherwise.HOLD)
+    decision = decide_start(hold, End.CRASHED, "a", "service", [version(3), version(2)], {}, NOW, line)
+    assert isinstance(decision, Hold)
+
+
+def test_after_a_fresh_start_on_purpose_nothing_from_before_comes_back() -> None:
+    line = Line((Branch(0, 3),))
+    decision = decide_start(RestoreRules(), End.CRASHED, "a", "service", [version(3), version(2)], {}, NOW, line)
+    assert isinstance(decision, Fresh)
+    assert decision.reason == "Forgotten"
