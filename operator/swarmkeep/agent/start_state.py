@@ -90,7 +90,7 @@ class Start:
         before = self.taken.before if self.taken else None
         highest = max((item.number for item in candidates), default=0)
         so_far = max(highest, before.newest.number if before and before.newest else 0)
-        line = self._line_after(status or attempt, so_far)
+        line = self._line_after(status or attempt, candidates, so_far)
         return Tracked(
             ref=self.ref,
             policy=self.policy.ref.name,
@@ -112,11 +112,12 @@ class Start:
             line=line.wire(),
         )
 
-    def _line_after(self, start: dict[str, Any] | None, highest: int) -> Line:
-        line = self.standing.line
-        if start is None or self.standing.order is None or not start["obeyed"]:
+    def _line_after(self, start: dict[str, Any] | None, candidates: Sequence[Candidate], highest: int) -> Line:
+        line, order = self.standing.line, self.standing.order
+        if start is None or order is None or not start["obeyed"]:
             return line
-        return line.back_to(self.standing.order.version or 0, max(highest, line.top))
+        own = next((item.line for item in candidates if item.number == order.version), Line())
+        return own.back_to(order.version or 0, max(highest, line.top))
 
     def _newest(self, candidates: Sequence[Candidate], line: Line) -> dict[str, Any] | None:
         """status.newestVersion of the workload: the newest that it would be restored from."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-KEPT = 20
-"""So many rollbacks are remembered; versions of earlier ones are long pruned."""
+KEPT = 50
+"""So many rollbacks are remembered of one line; versions of earlier ones are long pruned."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,14 +43,15 @@ class Line:
         return any(branch.above == 0 for branch in self.left)
 
     def back_to(self, number: int, highest: int) -> Line:
-        """The line after a rollback to a version while `highest` was the highest number; `number` 0 is a fresh start.
+        """The line after a rollback to a version of this line while `highest` was the highest number.
 
-        Going back to a version that was left behind takes that rollback back.
+        To be called on the line that the version itself was taken on: what it came by way of stays, however often
+        others went back elsewhere since. 0 is a fresh start, and comes by way of nothing.
         """
-        left = [branch for branch in self.left if not branch.has(number)]
+        left = [branch for branch in self.left if number and branch.up_to < number]
         if number < highest:
             left.append(Branch(number, highest))
-        return Line(tuple(sorted(left, key=lambda branch: branch.up_to)[-KEPT:]))
+        return Line(tuple(left[-KEPT:]))
 
     def or_of_version(self, number: int, line: Line) -> Line:
         """This line as the API tells it, unless a version that was taken after its last rollback knows better."""

@@ -62,6 +62,16 @@ def plan_pruning(
     proven = newest_proven(checkpoints)
     if proven is not None:
         needed[proven] = "the newest that came up in a test restore"
+    newest = max(
+        (item for item in checkpoints if item.is_good and workload.line.has(item.version or 0)),
+        key=lambda item: item.version or 0,
+        default=None,
+    )
+    if workload.line.left and newest is not None and newest.version is not None:
+        # After a rollback newer ones are there, which are not what a crash would be gone on from.
+        needed[newest.version] = "the newest that leads to what runs"
+    if workload.order is not None and workload.order.version is not None:
+        needed[workload.order.version] = f"being restored by {workload.order.restore}"
     needed |= anchors(checkpoints)
     retention = plan_retention(checkpoints, policy.retention, now, needed)
     return Pruning(retention, _hindrance(workload, node_lost, stopped_too))

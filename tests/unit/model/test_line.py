@@ -30,6 +30,11 @@ def test_going_back_to_the_newest_changes_nothing() -> None:
     assert line.back_to(7, 7) == line
 
 
+def test_going_back_to_a_version_that_was_left_behind_takes_that_rollback_back() -> None:
+    line_of_5 = Line()
+    assert [number for number in range(1, 9) if line_of_5.back_to(5, 7).has(number)] == [1, 2, 3, 4, 5, 8]
+
+
 def test_the_line_of_a_version_counts_only_if_it_was_taken_after_the_last_rollback_that_the_api_knows() -> None:
     known = Line((Branch(14, 17),))
     older, newer = Line((Branch(12, 15),)), Line((Branch(18, 20),))
@@ -42,14 +47,16 @@ def test_the_line_of_a_version_counts_only_if_it_was_taken_after_the_last_rollba
 def test_it_tells_the_ancestors_of_what_runs_whatever_was_gone_back_to(steps: list[tuple[int, int]]) -> None:
     """Each step takes some versions and then goes back to one of all there are, or to nothing."""
     parents: dict[int, int] = {}
+    taken_on: dict[int, Line] = {0: Line()}
     line, current, highest = Line(), 0, 0
     for count, choice in steps:
         for _ in range(count):
             highest += 1
             parents[highest] = current
+            taken_on[highest] = line
             current = highest
         target = choice % (highest + 1)
-        line, current = line.back_to(target, highest), target
+        line, current = taken_on[target].back_to(target, highest), target
         ancestors = set()
         walk = current
         while walk:

@@ -78,3 +78,22 @@ def test_the_version_that_a_fresh_start_left_behind_stays_and_says_why(reason: s
     start = {"how": "Fresh", "reason": reason, "taskID": "t1", "at": stamp(98.5)}
     verdicts = pruning(lastStart=start).retention.verdicts
     assert [(v.checkpoint.version, v.why) for v in verdicts][-2:] == [(2, "no rule keeps it"), (1, why)]
+
+
+def test_the_version_gone_back_to_stays_until_there_is_a_newer_one_of_what_runs() -> None:
+    left_behind = [{"above": 1, "upTo": 5}]
+    assert [item.version for item in pruning(leftBehind=left_behind).going] == [2]
+    later = [*VERSIONS, checkpoint(6, age_s=1)]
+    plan = plan_pruning(
+        workload(newestVersion=newest(6), leftBehind=left_behind),
+        policy(retention={"keepLast": 3}),
+        later,
+        NOW,
+        node_lost=False,
+    )
+    assert [item.version for item in plan.going] == [1, 2, 3]
+
+
+def test_a_version_that_somebody_goes_back_to_stays() -> None:
+    plan = pruning(order={"uid": "u", "restore": "back", "version": 1, "when": "Now"})
+    assert [item.version for item in plan.going] == [2]
