@@ -87,7 +87,10 @@ class Assignments:
             # The operator gives it to another node, or fails it, when this lasts.
             return
         self._begun[checkpoint.ref] = checkpoint.created_at
-        self._scheduler.take(tracked, policy, checkpoint.reason, checkpoint.ref.name)
+        if checkpoint.trial:
+            self._scheduler.try_out(tracked, policy, checkpoint.ref.name)
+        else:
+            self._scheduler.take(tracked, policy, checkpoint.reason, checkpoint.ref.name)
 
     def _begin_deleting(self, checkpoint: Checkpoint) -> None:
         """Starts it unless it is under way: one location that hangs must not keep the others full."""

@@ -52,6 +52,8 @@ from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.sweeper import Sweeper
 from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.agent.trials import Trials
+from swarmkeep.agent.tryouts import DumpTryouts, StoredTryouts
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.agent.versions import VersionTaker
@@ -171,14 +173,17 @@ async def _run(config: Config) -> int:
         tracked,
         TraitsReader(),
     )
-    scheduler = Scheduler(desired, freezes, restores, tracked, versions)
+    trials = Trials(settings.state_dir / "trials", settings.run_dir, settings.docker_root, containers)
+    scheduler = Scheduler(desired, freezes, restores, tracked, versions, DumpTryouts(node, versions, trials, records))
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
     standby = Standby(node, client, desired, locations, cache, bases, containers, damage)
     mender = Mender(client, locations, Journal(settings.state_dir / "mended"), settings.state_dir / "mending")
     host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
     plain = PlainContainers(containers, desired)
     report = NodeReport(node, client, features, host, locations, tracked, standby, plain)
-    server = ShimServer(settings.run_dir / "shim.sock", {"create": starts.converse, "kill": stops.converse})
+    server = ShimServer(
+        settings.run_dir / "shim.sock", {"create": trials.before(starts.converse), "kill": stops.converse}
+    )
 
     finals = stops.resume(boot_id)
     stopped = asyncio.Event()
@@ -208,7 +213,16 @@ async def _run(config: Config) -> int:
                     damage.run(),
                     Importer(node, client, desired, locations).run(),
                     mender.run(),
-                    Verifier(node, client, locations, mender, settings.scrub_rate, settings.verify_limit).run(),
+                    trials.run(),
+                    Verifier(
+                        node,
+                        client,
+                        locations,
+                        mender,
+                        StoredTryouts(locations, trials),
+                        settings.scrub_rate,
+                        settings.verify_limit,
+                    ).run(),
                     CacheSweeper(cache, locations).run(),
                 )
             ]

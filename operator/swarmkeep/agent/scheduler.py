@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.tryouts import DumpTryouts
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
@@ -29,12 +32,14 @@ class Scheduler:
         restores: Restores,
         tracked: TrackedContainers,
         versions: VersionTaker,
+        tryouts: DumpTryouts,
     ) -> None:
         self._desired = desired
         self._freezes = freezes
         self._restores = restores
         self._tracked = tracked
         self._versions = versions
+        self._tryouts = tryouts
         self._under_way: dict[Ref, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -64,6 +69,13 @@ class Scheduler:
 
     def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
         """Begins a version; `checkpoint` is the object of a user who asked for it."""
-        task = asyncio.create_task(self._versions.take(tracked, policy, reason, checkpoint))
+        self._begin(tracked, self._versions.take(tracked, policy, reason, checkpoint))
+
+    def try_out(self, tracked: Tracked, policy: Policy, checkpoint: str) -> None:
+        """Begins a dump that is tried and thrown away, for a user whose object is `checkpoint`."""
+        self._begin(tracked, self._tryouts.take(tracked, policy, checkpoint))
+
+    def _begin(self, tracked: Tracked, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._under_way[tracked.ref] = task
         task.add_done_callback(lambda _: self._under_way.pop(tracked.ref, None))

@@ -6,7 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from swarmkeep.agent.journal import write_atomically
+from swarmkeep.agent.runtime.isolation import LABEL as TRIAL
 from swarmkeep.model.policy import Fencing, Otherwise, Policy
+
+TRIAL_LIMIT_S = 2.0
+"""How long the shim waits for an agent about a trial."""
 
 
 def selector_lines(policies: Iterable[Policy]) -> list[str]:
@@ -48,7 +52,11 @@ class SelectorsFile:
 
     def publish(self, policies: Iterable[Policy]) -> None:
         """Writes the file when it has changed. Raises StorageFull."""
-        data = "".join(line + "\n" for line in selector_lines(policies)).encode()
+        lines = selector_lines(policies)
+        if lines:
+            # Containers in which versions are tried: they never start on their own.
+            lines.append(f"label {TRIAL}=yes\tHold\t{TRIAL_LIMIT_S:g}")
+        data = "".join(line + "\n" for line in lines).encode()
         try:
             current: bytes | None = self._path.read_bytes()
         except FileNotFoundError:

@@ -12,15 +12,16 @@ import structlog
 from swarmkeep.agent.examination import Pace, examine
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.mender import Mender
-from swarmkeep.errors import Conflict, Forbidden, InvalidObject, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.agent.tryouts import StoredTryouts
+from swarmkeep.errors import Conflict, DataError, Forbidden, InvalidObject, NotFound, SwarmKeepError, Unavailable
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
-from swarmkeep.model.checkpoint import Checkpoint, How, parse_checkpoint
+from swarmkeep.model.checkpoint import Checkpoint, How, Passed, parse_checkpoint
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT
 from swarmkeep.model.wire import section
 from swarmkeep.obs import agent_metrics as metrics
-from swarmkeep.plan.verification import Finding, answer, is_open, next_order
+from swarmkeep.plan.verification import Finding, Trial, answer, is_open, next_order
 from swarmkeep.store.repository import Damage, Repository
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class Verifier:
         client: Client,
         locations: Locations,
         mender: Mender,
+        tryouts: StoredTryouts,
         scrub_rate: int,
         limit: timedelta,
     ) -> None:
@@ -48,6 +50,7 @@ class Verifier:
         self._client = client
         self._locations = locations
         self._mender = mender
+        self._tryouts = tryouts
         self._scrub_rate = scrub_rate
         self._limit_s = limit.total_seconds()
         self._wake = asyncio.Event()
@@ -121,6 +124,10 @@ class Verifier:
             raise InvalidObject(f"{item.ref} says neither what to verify nor how")
         pace = Pace(None if _is_wish(item) else self._scrub_rate, self._stop)
         try:
+            if item.verification.how is How.RESTORE:
+                trial = await self._try(item, location, pace)
+                if trial is not None:
+                    return Finding(datetime.now(UTC), self._node, pace.bytes, trial=trial)
             problems = await self._examine(item, location, item.verification.how, pace)
             repaired_from, not_repaired = await self._mend(item, location, others, pace) if problems else ("", "")
             return Finding(
@@ -133,6 +140,14 @@ class Verifier:
             )
         finally:
             metrics.VERIFIED_BYTES.inc(pace.bytes)
+
+    async def _try(self, item: Checkpoint, location: str, pace: Pace) -> Trial | None:
+        """What came of restoring it; None when its bytes are wrong: what exactly, and whether twice, is still open."""
+        try:
+            return await self._tryouts.run(item, location, pace, self._stop, self._limit_s)
+        except DataError as error:
+            log.error("a version to be tried is damaged", checkpoint=str(item.ref), error=str(error))
+            return None
 
     async def _examine(self, item: Checkpoint, location: str, how: How, pace: Pace) -> tuple[tuple[str, str], ...]:
         """Path and problem of each file that is hit."""
@@ -205,7 +220,9 @@ class Verifier:
     @staticmethod
     def _tell(item: Checkpoint, location: str, found: Finding) -> None:
         how = str(item.verification.how) if item.verification else ""
-        result = "failed" if found.trouble else "damaged" if found.is_damaged else "good"
+        unrestorable = found.trial is not None and found.trial.passed is Passed.FAILED
+        whole = "unrestorable" if unrestorable else "good"
+        result = "failed" if found.trouble else "damaged" if found.is_damaged else whole
         metrics.VERIFICATIONS.labels(how, "repaired" if found.repaired_from else result).inc()
         about = log.bind(checkpoint=str(item.ref), location=location)
         if found.problems:
@@ -213,6 +230,8 @@ class Verifier:
             about.error("a version was damaged", files=files, first=found.problems[0][1], repaired=found.repaired_from)
         elif found.trouble:
             about.warning("could not verify a version", error=found.trouble)
+        elif unrestorable and found.trial is not None:
+            about.error("a version does not come up", error=found.trial.message)
         else:
             about.info("verified a version", how=how, bytes=found.bytes)
 

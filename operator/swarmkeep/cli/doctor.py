@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +44,11 @@ def doctor(
         ),
     ] = None,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Workloads of all namespaces.")] = False,
+    try_it: Annotated[
+        bool,
+        typer.Option("--try", help="Dump the named workloads and restore the dumps in isolation; they run on."),
+    ] = False,
+    timeout: Annotated[str, typer.Option("--timeout", help="The longest that --try may take.")] = "5m",
     notes: Annotated[bool, typer.Option("--notes/--no-notes", help="What is only good to know, too.")] = True,
     output: Annotated[Output | None, typer.Option("--output", "-o", help="The same findings for programs.")] = None,
     namespace: Namespace = None,
@@ -55,10 +60,15 @@ def doctor(
 
     It looks at nodes (kernel, CRIU, runc, runtime, cgroups, clock, room, storage, differences between them) and at
     workloads (terminals, mounts, devices, namespaces, images, connections, protection), as their agents have reported
-    them within the last minute. Ends with 0 when all is well, with 1 when there are problems or warnings.
+    them within the last minute. With --try it does not only look: each named workload is dumped (it stands still for as
+    long as for a version), and the dump is restored on its node without network, in a cgroup and with files of its own,
+    and thrown away. Ends with 0 when all is well, with 1 when there are problems or warnings.
 
-    Example: swarmkeep doctor n1 redis.1
+    Example: swarmkeep doctor redis.1 --try
     """
+    from swarmkeep.model.quantity import parse_duration
+
+    limit_s = parse_duration(timeout).total_seconds()
 
     async def work(session: Session) -> int:
         from swarmkeep.errors import InvalidObject
@@ -66,7 +76,11 @@ def doctor(
 
         if what and everywhere:
             raise InvalidObject("names cannot be combined with -A")
+        if try_it and not what:
+            raise InvalidObject("try what? name workloads: each is dumped for it and stands still for a moment")
         examined = await _Practice(session, None if everywhere else session.namespace).examine(what or [])
+        if try_it:
+            examined = await _tried(session, examined, limit_s)
         if output is not None:
             from swarmkeep.cli.printing import to_json, to_yaml
 
@@ -192,6 +206,19 @@ class _Practice:
                 continue
             found[policy.ref.namespace, policy.ref.name] = policy
         return found
+
+
+async def _tried(session: Session, examined: Sequence[Examined], limit_s: float) -> list[Examined]:
+    """With what a real dump and a real restore of each workload say."""
+    from swarmkeep.cli.trial import try_workload
+
+    tried = []
+    for one in examined:
+        if one.kind == "workload":
+            found = await try_workload(session.client, one.namespace, one.name, limit_s)
+            one = replace(one, findings=(found, *one.findings))
+        tried.append(one)
+    return tried
 
 
 def workload_facts(obj: dict[str, Any], policies: dict[tuple[str, str], Policy]) -> WorkloadFacts:

@@ -37,7 +37,7 @@ class Verdict:
 
     name: str
     result: str
-    """Good, Repaired, DamagedCopy, Damaged, Gone (it was deleted meanwhile), Unknown, or Waiting."""
+    """Good, Repaired, DamagedCopy, Damaged, Unrestorable, Gone (it was deleted meanwhile), Unknown, or Waiting."""
     details: tuple[str, ...] = ()
 
 
@@ -48,6 +48,9 @@ def verify(
     location: Annotated[str | None, typer.Option("--location", help="Only what lies in this StorageLocation.")] = None,
     quick: Annotated[
         bool, typer.Option("--quick/--full", help="Only manifests and the presence of packs, or every byte.")
+    ] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Every byte, and then a restore in isolation on some node.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the results and print them.")] = True,
     timeout: Annotated[str, typer.Option("--timeout", help="The longest to wait; 0s is for ever.")] = "10m",
@@ -60,20 +63,26 @@ def verify(
 
     Looks in every location that has them, or in the one that --location names; without names, at all that lies there.
     What is damaged in one location and good in another is repaired. Ends with 1 when damage was found that is left,
-    with 3 when something could not be verified in time.
+    with 3 when something could not be verified in time. With --restore a version is restored in isolation on a node,
+    without network and with a cgroup and files of its own: of a workload the newest, of named versions each.
 
-    Example: swarmkeep verify redis.1 --quick
+    Example: swarmkeep verify redis.1-v12 --restore
     """
     from swarmkeep.errors import InvalidObject
     from swarmkeep.model.quantity import parse_duration
 
+    if quick and restore:
+        raise InvalidObject("--quick and --restore exclude each other: a restore reads every byte")
     limit_s = parse_duration(timeout).total_seconds()
     if not what and not location:
         raise InvalidObject("verify what? name versions or workloads, or a location with --location")
 
     async def work(session: Session) -> int:
         objects = await _targets(session, what or (), location)
-        wish = await _ask(session, objects, {"how": "Quick" if quick else "Full", "location": location})
+        if restore:
+            objects = newest_of_each(objects, what or ())
+        how = "Restore" if restore else "Quick" if quick else "Full"
+        wish = await _ask(session, objects, {"how": how, "location": location})
         if not wait:
             print(f"asked for {len(wish)} versions; see `swarmkeep get ckpt` for what is found")
             return 0
@@ -113,6 +122,21 @@ async def _targets(session: Session, what: Sequence[str], location: str | None) 
             raise NotFound(f"{name} has no stored version{where}: there is nothing to verify")
         found |= {Ref(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in stored}
     return list(found.values())
+
+
+def newest_of_each(objects: Sequence[Object], named: Sequence[str]) -> list[Object]:
+    """Of each workload the newest version; versions that are named stay. A restore costs as much as a real one."""
+    newest: dict[tuple[str, str], Object] = {}
+    chosen = []
+    for obj in objects:
+        meta = obj["metadata"]
+        if any(meta["name"] == word.rpartition("/")[2] for word in named):
+            chosen.append(obj)
+            continue
+        key = (meta["namespace"], obj["spec"]["workload"])
+        if key not in newest or obj["status"]["version"] > newest[key]["status"]["version"]:
+            newest[key] = obj
+    return [*chosen, *newest.values()]
 
 
 def _stored_in(obj: Object) -> list[str]:
@@ -187,6 +211,10 @@ def judge(name: str, obj: Object | None, requested_at: str) -> Verdict:
     result = str(seen.get("result"))
     if seen.get("trouble") and result not in _BAD:
         return Verdict(name, "Unknown", (str(seen["trouble"]),))
+    tried = seen.get("restore") or {}
+    if seen.get("how") == "Restore" and tried and result not in _BAD:
+        result = "Unknown" if tried.get("result") == "Unknown" else result
+        details = [f"restore on {tried.get('node')}: {tried.get('message')}"]
     return Verdict(name, result, tuple(details))
 
 
@@ -224,6 +252,6 @@ def _print(verdicts: Sequence[Verdict]) -> int:
     results = [verdict.result for verdict in verdicts]
     if "Waiting" in results:
         print(f"error: timed out: {results.count('Waiting')} versions are still waited for", file=sys.stderr)
-    if _BAD & set(results):
+    if {*_BAD, "Unrestorable"} & set(results):
         return 1
     return UNKNOWN_EXIT if {"Waiting", "Unknown"} & set(results) else 0

@@ -46,9 +46,15 @@ RESTORED_CRASHES = Counter(
     ["how"],
     registry=REGISTRY,
 )
+TRIALS = Counter(
+    "swarmkeep_test_restores_total",
+    "Versions restored in isolation, by result: Passed, Failed, Unknown (could not be tried as it really would be).",
+    ["result"],
+    registry=REGISTRY,
+)
 VERIFICATIONS = Counter(
     "swarmkeep_verifications_total",
-    "Versions read back, by how (Quick, Full) and result: good, damaged, failed (nothing was found out).",
+    "Versions read back, by how (Quick, Full, Restore) and result: good, damaged, unrestorable, failed.",
     ["how", "result"],
     registry=REGISTRY,
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.mender import Mender
+from swarmkeep.agent.tryouts import StoredTryouts
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.kube.client import Client
 from swarmkeep.model.kinds import CHECKPOINT, LOCATION, NODE, POLICY, WORKLOAD
@@ -43,7 +45,7 @@ def verifying(
         locations.update({name: each.object for name, each in ({"main": storage} | (others or {})).items()})
         state = storage.folder.with_name(f"state-{node}")
         mender = Mender(client, locations, Journal(state / "mended"), state / "mending")
-        await Verifier(node, client, locations, mender, 1 << 30, timedelta(seconds=30)).run()
+        await Verifier(node, client, locations, mender, cast(StoredTryouts, None), 1 << 30, timedelta(seconds=30)).run()
 
     return agent(cluster, node, work)
 

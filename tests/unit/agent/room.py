@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -42,6 +42,7 @@ from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.tryouts import DumpTryouts
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.versions import VersionTaker
 from swarmkeep.errors import DumpFailed, HostError, NotFound
@@ -298,7 +299,9 @@ class Life:
             self.tracked,
             TraitsReader(),
         )
-        self.scheduler = Scheduler(self.desired, self.freezes, restores, self.tracked, self.versions)
+        self.scheduler = Scheduler(
+            self.desired, self.freezes, restores, self.tracked, self.versions, cast(DumpTryouts, None)
+        )
         self.stops = Stops(docker, self.desired, self.claims, self.freezes, self.versions, self.tracked, self.story)
         self.endings = Endings(
             machine.name, client, docker, self.desired, self.claims, self.stops, self.tracked, self.story

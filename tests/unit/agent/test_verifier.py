@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,10 +16,14 @@ import pytest
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.mender import Mender
+from swarmkeep.agent.trials import Trials
+from swarmkeep.agent.tryouts import StoredTryouts
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.errors import Unavailable
 from swarmkeep.kube.answers import ApiConflict, ApiForbidden, ApiNotFound
 from swarmkeep.kube.client import Client, EventType, ObjectList, WatchEvent
+from swarmkeep.model.checkpoint import Passed
+from swarmkeep.plan.verification import Trial
 from swarmkeep.store.blob_memory import MemoryBlobStore
 from swarmkeep.store.repository import Repository
 
@@ -40,12 +45,14 @@ class Node:
         self.gates: dict[str, threading.Event] = {}
         """Hold the first read of a version until the event is set."""
         self.begun: list[str] = []
+        self.trial = Trial(Passed.PASSED, "2 processes came up", 2, 0.5)
+        self.tried: list[str] = []
         self._revision = 1
         self._changes: asyncio.Queue[str] = asyncio.Queue()
 
-    def order(self, number: int, *, wish: str = "", count: int = 1) -> None:
+    def order(self, number: int, *, wish: str = "", count: int = 1, how: str = "Full") -> None:
         name = f"redis.1-v{number}"
-        order = {"number": count, "node": "n1", "how": "Full", **({"requestedAt": wish} if wish else {})}
+        order = {"number": count, "node": "n1", "how": how, **({"requestedAt": wish} if wish else {})}
         status = {"phase": "Stored", "version": number, "location": name, "verification": order}
         known = self.objects.get(name, {}).get("status", {}).get("verified")
         metadata = {"name": name, "namespace": "default", "uid": name}
@@ -82,6 +89,14 @@ class Node:
         self._set(name, obj, {**obj["status"].get("verified", {}), **verified})
         return obj
 
+    async def try_version(self, _: object, fetch: Callable[[Path], Awaitable[Path]], what: str) -> Trial:
+        """The room in which versions are tried."""
+        with tempfile.TemporaryDirectory() as folder:
+            content = ((await fetch(Path(folder) / "version")) / "image").read_bytes()
+        assert content == b"bytes" * 1000
+        self.tried.append(what)
+        return self.trial
+
     async def call(self, location: str, work: Callable[[Repository], T], limit_s: float) -> T:
         """The name of the location says which version is read."""
 
@@ -112,7 +127,8 @@ class Node:
     async def verifying(self) -> AsyncIterator[None]:
         client, locations = cast(Client, self), cast(Locations, self)
         mender = Mender(client, locations, Journal(self.state / "mended"), self.state / "mending")
-        verifier = Verifier("n1", client, locations, mender, 1 << 30, timedelta(seconds=10))
+        tryouts = StoredTryouts(locations, cast(Trials, self))
+        verifier = Verifier("n1", client, locations, mender, tryouts, 1 << 30, timedelta(seconds=10))
         task = asyncio.create_task(verifier.run())
         try:
             yield
@@ -148,6 +164,33 @@ async def test_every_order_is_answered_once_the_wishes_first(node: Node) -> None
     assert [name for name, _ in node.answers] == ["redis.1-v3", "redis.1-v1", "redis.1-v2"]
     assert {answer["result"] for _, answer in node.answers} == {"Good"}
     assert node.answers[0][1]["requestedAt"] == "t1"
+
+
+async def test_a_test_restore_reads_every_byte_and_tells_what_came_of_it(node: Node) -> None:
+    node.order(1, how="Restore")
+    async with node.verifying():
+        await node.until(lambda: node.answers)
+        node.trial = Trial(Passed.FAILED, "no such file")
+        node.order(2, how="Restore")
+        await node.until(lambda: len(node.answers) == 2)
+    assert node.tried == ["default/redis.1-v1", "default/redis.1-v2"]
+    passed, failed = (answer for _, answer in node.answers)
+    assert (passed["result"], passed["how"], passed["restore"]["result"]) == ("Good", "Restore", "Passed")
+    assert passed["restore"]["processes"] == 2
+    assert passed["bytes"] > 0
+    assert (failed["result"], failed["restore"]["message"]) == ("Unrestorable", "no such file")
+
+
+async def test_a_damaged_version_is_not_tried(node: Node, blobs: MemoryBlobStore) -> None:
+    for pack in list(blobs.list("packs/")):
+        blobs.delete(pack.key)
+    node.order(1, how="Restore")
+    async with node.verifying():
+        await node.until(lambda: node.answers)
+    assert node.tried == []
+    ((_, answer),) = node.answers
+    assert answer["result"] == "Damaged"
+    assert "restore" not in answer
 
 
 async def test_another_order_for_the_same_version_is_another_answer(node: Node) -> None:

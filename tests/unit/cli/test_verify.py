@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.cli.verify import Verdict, _print, judge
+from swarmkeep.cli.verify import Verdict, _print, judge, newest_of_each
 
 AT = "2026-01-01T12:00:00Z"
 GOOD = {"name": "main", "result": "Good", "how": "Full", "node": "n1"}
@@ -17,6 +17,11 @@ def version(verified: dict[str, Any] | None = None, **status: Any) -> dict[str, 
     if verified is not None:
         found["verified"] = verified
     return {"metadata": {"name": "redis.1-v3"}, "status": found}
+
+
+def restored(result: str, restore: str) -> dict[str, Any]:
+    tried = {"result": restore, "node": "n2", "message": "it came up"}
+    return version({"requestedAt": AT, "result": result, "how": "Restore", "node": "n2", "restore": tried})
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,9 @@ def version(verified: dict[str, Any] | None = None, **status: Any) -> dict[str, 
             version({"requestedAt": AT, "result": "Damaged", "locations": [HURT]}),
             ("Damaged", ("far: a: b", "far: and 2 more files")),
         ),
+        (restored("Good", "Passed"), ("Good", ("restore on n2: it came up",))),
+        (restored("Unrestorable", "Failed"), ("Unrestorable", ("restore on n2: it came up",))),
+        (restored("Good", "Unknown"), ("Unknown", ("restore on n2: it came up",))),
         (
             version({"requestedAt": AT, "result": "DamagedCopy", "locations": [GOOD, {**HURT, "notRepaired": "full"}]}),
             ("DamagedCopy", ("main: Full on n1", "far: a: b", "far: and 2 more files", "far: full")),
@@ -64,6 +72,7 @@ def test_each_answer_has_its_verdict(obj: Any, verdict: tuple[str, tuple[str, ..
     [
         (["Good", "Gone"], 0),
         (["Good", "Damaged"], 1),
+        (["Good", "Unrestorable"], 1),
         (["Unknown", "Damaged", "Waiting"], 1),
         (["DamagedCopy"], 1),
         (["Repaired"], 0),
@@ -76,3 +85,15 @@ def test_the_exit_code_says_the_worst(results: list[str], code: int, capsys: pyt
     shown = capsys.readouterr()
     assert "\x1b" not in shown.out
     assert ("timed out" in shown.err) is ("Waiting" in results)
+
+
+def test_of_a_workload_the_newest_version_is_restored_and_of_named_ones_each() -> None:
+    def stored(number: int, workload: str = "redis.1") -> dict[str, Any]:
+        name = {"name": f"{workload}-v{number}", "namespace": "default"}
+        return {"metadata": name, "spec": {"workload": workload}, "status": {"version": number}}
+
+    objects = [stored(1), stored(10), stored(9), stored(3, "db.1")]
+    chosen = [obj["metadata"]["name"] for obj in newest_of_each(objects, ["redis.1"])]
+    assert chosen == ["redis.1-v10", "db.1-v3"]
+    chosen = [obj["metadata"]["name"] for obj in newest_of_each(objects, ["ckpt/redis.1-v1", "redis.1-v9"])]
+    assert chosen[:2] == ["redis.1-v1", "redis.1-v9"]

@@ -130,11 +130,45 @@ class Containers:
         if not await kill_container_processes(facts.pid, facts.id):
             raise KillFailed(f"container {facts.name} goes on running after SIGKILL: look at process {facts.pid}")
 
-    async def remove(self, container_id: str) -> None:
-        """Removes a container, running or not; nothing happens when it is gone. Raises Unavailable."""
+    async def remove(self, container_id: str, *, volumes: bool = False) -> None:
+        """Removes a container, running or not; nothing happens when it is gone. Raises Unavailable.
+
+        With `volumes` those of its volumes that have no name go as well.
+        """
         with contextlib.suppress(NotFound):
-            await self._call(lambda client: client.api.remove_container(container_id, force=True))
+            await self._call(lambda client: client.api.remove_container(container_id, v=volumes, force=True))
         self.forget(container_id)
+
+    async def ids_with_label(self, label: str) -> list[str]:
+        """All containers with that label, running or not. Raises Unavailable."""
+        found = await self._call(lambda client: client.api.containers(all=True, filters={"label": [label]}))
+        return [str(item["Id"]) for item in found]
+
+    async def create(self, config: Mapping[str, Any], name: str) -> str:
+        """Has Docker create a container, as POST /containers/create describes it; returns its id.
+
+        Raises Unavailable, NotFound when its image is not here.
+        """
+        made = await self._call(lambda client: client.api.create_container_from_config(dict(config), name))  # type: ignore[no-untyped-call]
+        return str(made["Id"])
+
+    async def start(self, container_id: str, limit_s: float) -> None:
+        """Starts a container, which takes as long as the runtime makes it. Raises NotFound, Unavailable."""
+
+        def start() -> None:
+            client = docker.DockerClient(base_url=self._url, version="auto", timeout=round(limit_s))
+            try:
+                client.api.start(container_id)
+            finally:
+                client.close()
+
+        try:
+            async with asyncio.timeout(limit_s + 1):
+                await asyncio.to_thread(start)
+        except docker.errors.NotFound as error:
+            raise NotFound(f"Docker cannot start it: {error.explanation}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
+            raise Unavailable(f"Docker at {self._url} cannot start it: {str(error)[:1000]}") from error
 
     async def ensure_image(self, reference: str) -> None:
         """Pulls an image unless this node has it. Raises Unavailable, NotFound when it cannot be had."""
