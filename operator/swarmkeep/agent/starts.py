@@ -8,6 +8,7 @@ import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.heartbeat import Heartbeat
 from swarmkeep.agent.image_cache import ImageCache
+from swarmkeep.agent.lease_watch import outcome_within_lease
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
@@ -32,6 +34,7 @@ from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.errors import DataError, HostError, NotFound, SwarmKeepError, Unavailable
 from swarmkeep.model.line import Line, parse_line
+from swarmkeep.model.policy import Fencing
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Order, Phase
 from swarmkeep.obs import agent_metrics as metrics
@@ -251,6 +254,11 @@ class Starts:
         if now.order != start.taken.before.order:
             raise Refused(f"the order for the start of {start.ref} has changed meanwhile; the next one obeys it")
 
+    def _is_lease_lost(self, start: Start) -> bool:
+        """Whether another node may take the claim soon, and what comes up here must not run."""
+        fenced = start.taken is not None and start.policy.fencing is Fencing.STRICT
+        return fenced and self._heartbeat.age >= self._fence_after
+
     def _settle_end(self, start: Start) -> dict[int, int]:
         """Works out how the task before ended, and returns how often each version failed to restore since."""
         if start.taken is None:
@@ -407,7 +415,13 @@ class Starts:
                 "tcp": "close",
             }
         )
-        outcome = await start.conversation.outcome()
+        outcome, out_of_lease = await outcome_within_lease(
+            start.conversation, lambda: self._is_lease_lost(start), partial(self._containers.end_unborn, start.facts.id)
+        )
+        if out_of_lease and outcome.get("outcome") != "restored":
+            # That speaks for nothing but the network: the version is as good as it was.
+            metrics.RESTORES.labels(decision.reason, "failed").inc()
+            raise Refused(f"the lease of {self._node} ran out while version {decision.version} was restored")
         if outcome.get("outcome") != "restored":
             metrics.RESTORES.labels(decision.reason, "failed").inc()
             return str(outcome.get("error", "the runtime did not say why"))

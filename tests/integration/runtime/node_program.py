@@ -1,6 +1,7 @@
 """Runs inside a node of the lab: takes versions and answers the shim with the runtime room alone, without an agent.
 
 version CONTAINER FOLDER JSON   takes a version and prints what happened as JSON
+end ID                          ends what is just coming up in that container
 serve JSON                      answers every create with that order, every kill as it says
 """
 
@@ -18,6 +19,7 @@ from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.dump import Begun, Dumper, DumpRequest
 from swarmkeep.agent.runtime.freezer import Freezer
+from swarmkeep.agent.runtime.processes import kill_members
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.errors import SwarmKeepError
 
@@ -104,5 +106,7 @@ def prepare_socket() -> Path:
 if __name__ == "__main__":
     if sys.argv[1] == "version":
         print(json.dumps(asyncio.run(version(sys.argv[2], Path(sys.argv[3]), json.loads(sys.argv[4])))))
+    elif sys.argv[1] == "end":
+        print(kill_members(sys.argv[2]))
     else:
         asyncio.run(serve(json.loads(sys.argv[2])))

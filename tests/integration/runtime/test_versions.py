@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from swarmlab.process import wait_until
+from swarmlab.rootfs import VENV
 
-from .conftest import VERSION, RuntimeNode, running
+from .conftest import PROGRAM, VERSION, RuntimeNode, running
 
 
 def test_a_version_leaves_the_container_as_it_was(redis: RuntimeNode) -> None:
@@ -81,3 +82,22 @@ def test_freezing_alone_is_quick(node: RuntimeNode) -> None:
     times = [node.version("idle")["frozen_s"] for _ in range(3)]
     assert min(times) < 1.0
     assert node.sh("docker inspect -f '{{.State.Paused}}' idle") == "false"
+
+
+def test_a_restore_that_is_ended_from_outside_never_runs_the_program_and_can_be_repeated(redis: RuntimeNode) -> None:
+    redis.version("redis")
+    redis.sh("docker rm -f redis")
+    redis.agent(folder=VERSION, lazy=False)
+    image = redis.images["redis"]
+    redis.sh(
+        "(for i in $(seq 400); do pkill -STOP -x criu && exit; sleep 0.01; done) >/dev/null 2>&1 & "
+        f"docker run -d --name redis --label keep=yes {image} >/run/started 2>&1 & sleep 0.01"
+    )
+    wait_until("CRIU to stand still", lambda: " T" in redis.sh("ps -o comm=,stat= -C criu", check=False), limit_s=30)
+    container = redis.sh("docker ps -aq --no-trunc -f name=redis")
+    assert int(redis.sh(f"{VENV}/bin/python {PROGRAM} end {container}")) > 0
+    wait_until("Docker to hear of it", lambda: "Error response" in redis.sh("cat /run/started"), limit_s=30)
+    assert redis.sh("pgrep -x 'criu|redis-server'", check=False) == ""
+    redis.sh("docker rm -f redis")
+    redis.run("redis", "redis")
+    assert redis.exec("redis", "redis-cli", "dbsize") == "400000"

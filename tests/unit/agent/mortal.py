@@ -234,7 +234,7 @@ class MortalConversation(Conversation):
 def _matches(obj: Mapping[str, Any], fields: str) -> bool:
     for term in filter(None, fields.split(",")):
         path, _, wanted = term.partition("=")
-        *folders, last = path.split(".")
-        if str(section(obj, *folders).get(last) or "") != wanted:
+        *folders, last = path.rstrip("!").split(".")
+        if (str(section(obj, *folders).get(last) or "") == wanted) is path.endswith("!"):
             return False
     return True

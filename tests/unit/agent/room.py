@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,9 @@ class Machine:
         self.orders: list[dict[str, Any]] = []
         """What the shim was told to restore."""
         self.changed = asyncio.Event()
+        self.is_slow = False
+        """A restore takes until somebody ends it."""
+        self.ended = threading.Event()
         self._shims = ThreadPoolExecutor()
         self.policy = policy_object(restore={"pages": "Eager", **restore})
         for each in (self.state, self.run):
@@ -185,6 +189,9 @@ class Machine:
     def restored(self, order: dict[str, Any]) -> None:
         """What `runc restore` does, called by the shim: the version that it was told is in the image."""
         self.orders.append(order)
+        if self.is_slow:
+            assert self.ended.wait(10), "nobody has ended it"
+            raise RestoreFailed("runc: criu failed: killed")
         image = Path(order["image"])
         id = Path(order["work"]).name
         version = (image / "pages").read_text()
@@ -427,6 +434,9 @@ class Docker:
 
     def forget(self, container_id: str) -> None:
         pass
+
+    async def end_unborn(self, container_id: str) -> None:
+        self._machine.ended.set()
 
     async def kill_now(self, facts: ContainerFacts) -> None:
         self._fate.step("kill")

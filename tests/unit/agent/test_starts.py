@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
 
 from ..objects import stamp
-from .room import IN_THE_ROOM, REDIS, ShimIn, room
+from .room import FENCE_AFTER, IN_THE_ROOM, REDIS, ShimIn, room
 
 pytestmark = IN_THE_ROOM
 
@@ -55,3 +57,39 @@ async def test_a_version_that_is_here_becomes_the_newest_and_only_the_difference
         assert await machine.start(container) == ""
     assert container.came_up == ["restored v2"]
     assert [base.manifest.version for base in bases if base is not None] == [1]
+
+
+async def test_a_restore_that_outlasts_the_lease_is_ended_and_speaks_against_no_version(
+    tmp_path: Path, shim_in: ShimIn
+) -> None:
+    machine = room(tmp_path, shim_in, 1, claim="", lastEnd={"how": "Stopped", "at": stamp(900)})
+    machine.is_slow = True
+    container = machine.container("c1")
+    async with machine.life() as life:
+        starting = asyncio.ensure_future(machine.start(container))
+        await life.until("the restore to be under way", lambda: machine.orders)
+        machine.lease_age = FENCE_AFTER
+        assert "ran out while version 1 was restored" in await starting
+        assert container.came_up == []
+        # Connected again, the next task goes on from the very same version.
+        machine.lease_age, machine.is_slow = timedelta(0), False
+        again = machine.container("c2")
+        assert await machine.start(again) == ""
+        assert again.came_up == ["restored v1"]
+        assert life.record().failed_restores == {}
+
+
+async def test_a_policy_without_fencing_lets_it_come_up(tmp_path: Path, shim_in: ShimIn) -> None:
+    machine = room(tmp_path, shim_in, 1, claim="", lastEnd={"how": "Stopped", "at": stamp(900)})
+    machine.policy["spec"]["fencing"] = "None"
+    machine.is_slow = True
+    container = machine.container("c1")
+    async with machine.life() as life:
+        starting = asyncio.ensure_future(machine.start(container))
+        await life.until("the restore to be under way", lambda: machine.orders)
+        machine.lease_age = FENCE_AFTER
+        await asyncio.sleep(0.3)
+        assert not machine.ended.is_set()
+        machine.lease_age = timedelta(0)
+        machine.ended.set()
+        await starting

@@ -18,7 +18,7 @@ import structlog
 
 from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
-from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes
+from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes, kill_members
 from swarmkeep.agent.runtime.stored_facts import read_references
 from swarmkeep.errors import HostError, NotFound, Unavailable
 
@@ -129,6 +129,10 @@ class Containers:
         """
         if not await kill_container_processes(facts.pid, facts.id):
             raise KillFailed(f"container {facts.name} goes on running after SIGKILL: look at process {facts.pid}")
+
+    async def end_unborn(self, container_id: str) -> None:
+        """Kills whatever is in the cgroup of a container that is being restored, CRIU too: the restore then fails."""
+        await asyncio.to_thread(kill_members, container_id)
 
     async def remove(self, container_id: str, *, volumes: bool = False) -> None:
         """Removes a container, running or not; nothing happens when it is gone. Raises Unavailable.

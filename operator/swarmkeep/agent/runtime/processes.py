@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
+from pathlib import Path
 
-from swarmkeep.agent.runtime.cgroups import NoCgroup, find_freezer
+from swarmkeep.agent.runtime.cgroups import PROC, NoCgroup, find_freezer
 
 END_LIMIT_S = 5.0
 """How long killed processes may take to go away."""
@@ -21,6 +22,25 @@ def is_alive(pid: int, container_id: str) -> bool:
     except NoCgroup:
         return False
     return True
+
+
+def kill_members(container_id: str, proc: Path = PROC) -> int:
+    """Kills every process in the container's cgroup once, though Docker may not know of any; returns how many.
+
+    For a container that is just coming up and of which nobody has said a process yet.
+    """
+    names = {container_id, f"docker-{container_id}.scope"}
+    count = 0
+    for folder in proc.glob("[0-9]*"):
+        try:
+            lines = (folder / "cgroup").read_text().splitlines()
+        except OSError:
+            continue
+        if any(names & set(line.split(":", 2)[2].split("/")) for line in lines):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
+                count += 1
+    return count
 
 
 async def kill_container_processes(pid: int, container_id: str, limit_s: float = END_LIMIT_S) -> bool:
