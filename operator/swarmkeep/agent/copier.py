@@ -247,9 +247,6 @@ class Copier:
         replica: dict[str, Any] = {"location": name}
         if newest is not None:
             replica |= {"version": newest.number, "takenAt": format_time(newest.taken_at)}
-        metrics.REPLICA_TIMESTAMP.labels(workload.namespace, workload.name, name).set(
-            newest.taken_at.timestamp() if newest else 0
-        )
         self._remember(workload, locations, replica)
 
     def _entries(self, workload: Ref, name: str, originals: list[Original], present: set[int]) -> dict[int, Entry]:

@@ -191,6 +191,9 @@ async def _run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     log.info("agent starts", node=node, kernel=features.kernel, criu=features.criu_version)
+    agent_metrics.REGISTRY.register(agent_metrics.newest_versions(tracked.newest_versions))
+    agent_metrics.REGISTRY.register(agent_metrics.replicas(tracked.replica_times))
+    agent_metrics.REGISTRY.register(agent_metrics.under_other_keys(locations.under_other_keys))
     try:
         async with server.listening(), asyncio.TaskGroup() as group:
             tasks = [

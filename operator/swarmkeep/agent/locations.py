@@ -103,6 +103,15 @@ class Locations:
         location = self._locations.get(name)
         return location.repository.keyring if location and location.repository else None
 
+    def under_other_keys(self) -> list[tuple[tuple[str, ...], float]]:
+        """How many versions each encrypted location has under other keys than its current one, where that is known."""
+        found: list[tuple[tuple[str, ...], float]] = []
+        for name, location in list(self._locations.items()):
+            known, rewrapped = location.rewrapped or (None, None)
+            if rewrapped is not None and location.repository is not None and location.repository.keyring == known:
+                found.append(((name,), rewrapped.left))
+        return found
+
     async def rewrap(self, name: str, limit_s: float) -> Rewrapped:
         """Brings the data keys of an encrypted location under its current key. Raises what `call` raises."""
         location = self._locations.get(name)

@@ -121,6 +121,23 @@ class TrackedContainers:
     def __iter__(self) -> Iterator[Tracked]:
         return iter(list(self._by_ref.values()))
 
+    def newest_versions(self) -> list[tuple[tuple[str, ...], float]]:
+        """Namespace, name and the instant (seconds since the epoch) of the newest version, of all that run here."""
+        return [
+            ((item.ref.namespace, item.ref.name), parse_time(item.newest["takenAt"]).timestamp())
+            for item in self
+            if item.newest is not None and item.end is None
+        ]
+
+    def replica_times(self) -> list[tuple[tuple[str, ...], float]]:
+        """The same with the location for what is in each further one; 0 where that has none."""
+        return [
+            ((item.ref.namespace, item.ref.name, replica["location"]), _seconds(replica.get("takenAt")))
+            for item in self
+            if item.end is None
+            for replica in item.replicas
+        ]
+
     def get(self, ref: Ref) -> Tracked | None:
         """The container of a workload."""
         return self._by_ref.get(ref)
@@ -150,6 +167,10 @@ class TrackedContainers:
         if self._by_ref.get(tracked.ref) is tracked:
             self._journal.remove(str(tracked.ref))
             del self._by_ref[tracked.ref]
+
+
+def _seconds(moment: str | None) -> float:
+    return parse_time(moment).timestamp() if moment else 0.0
 
 
 def _to_record(tracked: Tracked) -> dict[str, Any]:

@@ -286,9 +286,6 @@ class VersionTaker:
         metrics.VERSIONS.labels(str(staged.reason), "stored").inc()
         for kind, count in {**staged.bytes, "stored": stored}.items():
             metrics.VERSION_BYTES.labels(kind).inc(count)
-        metrics.NEWEST_VERSION_TIMESTAMP.labels(staged.workload.namespace, staged.workload.name).set(
-            staged.taken_at.timestamp()
-        )
         log.info(
             "stored a version",
             workload=str(staged.workload),

@@ -129,13 +129,14 @@ class Leader:
             log.warning("no API server answers", servers=self._config.api.servers)
             await asyncio.sleep(HEALTH_S)
 
-    def version_ages(self) -> list[tuple[str, str, float]]:
+    def version_ages(self) -> list[tuple[tuple[str, ...], float]]:
         """For the metrics; may be called from another thread."""
-        return newest_version_ages(self.cache, datetime.now(UTC))
+        ages = newest_version_ages(self.cache, datetime.now(UTC))
+        return [((namespace, name), age) for namespace, name, age in ages]
 
-    def damaged_versions(self) -> list[tuple[str, str, int]]:
+    def damaged_versions(self) -> list[tuple[tuple[str, ...], float]]:
         """For the metrics; may be called from another thread."""
-        return [(ref.namespace, ref.name, count) for ref, count in self.cache.damaged().items()]
+        return [((ref.namespace, ref.name), count) for ref, count in self.cache.damaged().items()]
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(self._guard(work, name), name=name))

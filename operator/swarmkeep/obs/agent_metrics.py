@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from swarmkeep.obs.live_gauge import LiveGauge, Samples
+
 REGISTRY = CollectorRegistry()
 
 FROZEN_SECONDS = Histogram(
@@ -34,12 +36,6 @@ RESTORE_SECONDS = Histogram(
 COLD_STARTS = Counter(
     "swarmkeep_cold_starts_total", "Protected tasks that started fresh, by reason.", ["reason"], registry=REGISTRY
 )
-NEWEST_VERSION_TIMESTAMP = Gauge(
-    "swarmkeep_newest_version_timestamp_seconds",
-    "The instant that the newest finished version of a workload holds: now minus this is the achieved recovery point.",
-    ["namespace", "workload"],
-    registry=REGISTRY,
-)
 RESTORED_CRASHES = Counter(
     "swarmkeep_restored_crashes_total",
     "Restored processes that crashed before they had run well for five minutes, by how: Crashed, OutOfMemory.",
@@ -65,12 +61,6 @@ COPIES = Counter(
     "swarmkeep_copies_total",
     "Versions copied to further locations, by location and result.",
     ["location", "result"],
-    registry=REGISTRY,
-)
-REPLICA_TIMESTAMP = Gauge(
-    "swarmkeep_replica_timestamp_seconds",
-    "The instant that the newest version of a workload in a further location holds; 0 while it has none.",
-    ["namespace", "workload", "location"],
     registry=REGISTRY,
 )
 CACHE_READS = Counter(
@@ -106,3 +96,21 @@ SHIM_QUESTIONS = Counter(
     ["op", "answer"],
     registry=REGISTRY,
 )
+
+
+def newest_versions(samples: Samples) -> LiveGauge:
+    """Of each workload that this node runs."""
+    meaning = "The instant that the newest version of a workload holds: now minus this is the achieved recovery point."
+    return LiveGauge("swarmkeep_newest_version_timestamp_seconds", meaning, ("namespace", "workload"), samples)
+
+
+def replicas(samples: Samples) -> LiveGauge:
+    """Of each workload that this node runs, in each further location."""
+    meaning = "The instant that the newest version of a workload in a further location holds; 0 while it has none."
+    return LiveGauge("swarmkeep_replica_timestamp_seconds", meaning, ("namespace", "workload", "location"), samples)
+
+
+def under_other_keys(samples: Samples) -> LiveGauge:
+    """Of each encrypted location."""
+    meaning = "Versions whose data key is not under the location's current key yet, when this node last looked."
+    return LiveGauge("swarmkeep_versions_under_other_keys", meaning, ("location",), samples)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+
+from swarmkeep.obs.live_gauge import LiveGauge, Samples
 
 REGISTRY = CollectorRegistry()
 
@@ -57,37 +55,16 @@ SWARM_LOOKS = Counter(
     "swarmkeep_operator_swarm_looks_total", "Looks at the Swarm, by result.", ["result"], registry=REGISTRY
 )
 
-Samples = Callable[[], Iterable[tuple[str, str, float]]]
+_WORKLOAD = ("namespace", "workload")
 
 
-class WorkloadGauge(Collector):
-    """A number for each workload, worked out when somebody asks."""
-
-    def __init__(self, name: str, meaning: str, samples: Samples) -> None:
-        """`samples` gives namespace, workload and number; it is called from the listener's thread."""
-        self._name = name
-        self._meaning = meaning
-        self._samples = samples
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """One sample for each workload."""
-        family = GaugeMetricFamily(self._name, self._meaning, labels=["namespace", "workload"])
-        for namespace, workload, number in self._samples():
-            family.add_metric([namespace, workload], number)
-        yield family
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing in advance: registering must not need a leader's knowledge."""
-        return iter(())
-
-
-def version_ages(samples: Samples) -> WorkloadGauge:
+def version_ages(samples: Samples) -> LiveGauge:
     """Age in seconds of the newest version of each workload."""
     meaning = "Age of the newest version of a workload: the achieved recovery point."
-    return WorkloadGauge("swarmkeep_workload_version_age_seconds", meaning, samples)
+    return LiveGauge("swarmkeep_workload_version_age_seconds", meaning, _WORKLOAD, samples)
 
 
-def damaged_versions(samples: Samples) -> WorkloadGauge:
+def damaged_versions(samples: Samples) -> LiveGauge:
     """How many versions of a workload were found damaged."""
     meaning = "Versions of a workload that were found damaged in storage; workloads without any have no sample."
-    return WorkloadGauge("swarmkeep_damaged_versions", meaning, samples)
+    return LiveGauge("swarmkeep_damaged_versions", meaning, _WORKLOAD, samples)

@@ -199,6 +199,7 @@ async def test_what_cannot_be_rewrapped_is_counted_and_said(node: Node) -> None:
 
     encryption = (await other.report())["encryption"]
     assert encryption["left"] == 1
+    assert other.locations.under_other_keys() == [(("main",), 1)]
     assert f"is encrypted with key {KEYS['two'].id}" in encryption["message"]
     other.locations.update({})
 
