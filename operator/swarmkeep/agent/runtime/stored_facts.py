@@ -13,7 +13,7 @@ from typing import Any
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.errors import NotFound, Unavailable
 
-MOUNT_FIELDS = ("Type", "Name", "Source", "Destination", "RW")
+MOUNT_FIELDS = ("Type", "Name", "Source", "Destination", "Driver", "RW")
 REFERENCE_FIELDS = ("SecretReferences", "ConfigReferences")
 """Which secrets and configs of the Swarm a container has: Docker's API does not tell."""
 

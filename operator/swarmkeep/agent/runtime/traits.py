@@ -71,7 +71,7 @@ def read_traits(facts: ContainerFacts, *, connections: bool) -> ContainerTraits:
         privileged=bool(host.get("Privileged")),
         host_namespaces=tuple(name for field, name in _HOST_MODES.items() if host.get(field) == "host"),
         devices=tuple(sorted(set(devices))),
-        mounts=tuple(sorted(map(_mount, facts.raw.get("Mounts") or ()), key=lambda mount: mount.target)),
+        mounts=tuple(sorted(map(read_mount, facts.raw.get("Mounts") or ()), key=lambda mount: mount.target)),
         connections=connections,
         name=facts.name,
         networks=tuple(name for name in facts.networks if name not in EVERYWHERE),
@@ -94,7 +94,8 @@ def has_connections(pid: int, proc: Path = PROC) -> bool:
     return False
 
 
-def _mount(raw: Mapping[str, Any]) -> Mount:
+def read_mount(raw: Mapping[str, Any]) -> Mount:
+    """One mount in Docker's inspection."""
     kind = str(raw.get("Type", ""))
     source = str(raw.get("Name" if kind == "volume" else "Source") or "")
     if _ANONYMOUS_VOLUME.fullmatch(source) or kind == "tmpfs":
