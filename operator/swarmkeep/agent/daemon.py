@@ -57,6 +57,8 @@ from swarmkeep.agent.tryouts import DumpTryouts, StoredTryouts
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.verifier import Verifier
 from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.agent.volume_switch import VolumeSwitch
+from swarmkeep.agent.volumes import Volumes
 from swarmkeep.config import Config
 from swarmkeep.kube.connect import client_from_settings
 from swarmkeep.kube.events import EventRecorder
@@ -120,6 +122,11 @@ async def _run(config: Config) -> int:
         Copies(locations, Journal(settings.state_dir / "copies"), settings.state_dir / "copying", cache),
         CopyReports(client, node),
     )
+    volumes = Volumes(
+        containers,
+        VolumeSwitch(Journal(settings.state_dir / "volumes")),
+        (settings.state_dir, settings.run_dir, settings.staging, settings.images, settings.docker_root),
+    )
     versions = VersionTaker(
         node,
         features.host,
@@ -133,6 +140,7 @@ async def _run(config: Config) -> int:
         damage,
         copier,
         cache,
+        volumes,
     )
     starts = Starts(
         node,
@@ -151,6 +159,7 @@ async def _run(config: Config) -> int:
         heartbeat,
         settings.fence_after,
         story,
+        volumes,
         lazy_pages=features.lazy_pages,
     )
     stops = Stops(containers, desired, claims, freezes, versions, tracked, story)

@@ -18,6 +18,8 @@ from swarmkeep.errors import DumpFailed, HostError
 
 log = structlog.get_logger(__name__)
 
+AHEAD_LIMIT_S = 600.0
+"""How long copying may take while the container runs: others wait for their versions meanwhile."""
 STOP_COPY_S = 1.0
 """How long a copy that was told to stop may go on before the container is let go over it."""
 
@@ -71,14 +73,27 @@ class Standstill:
             await self._let_go_of_ended(request)
         return dumped, taken_at, time.monotonic() - begun
 
+    async def copy_ahead(self, copy: Copy) -> None:
+        """Makes a copy while the container runs. Raises DumpFailed when that takes too long, and OSError."""
+        too_long = (
+            f"copying its volumes took longer than {AHEAD_LIMIT_S:g} s, and was given up before the container was "
+            "frozen: make the staging folder faster, or leave volumes of that size out of checkpoint.volumes"
+        )
+        await self._copy([copy], time.monotonic() + AHEAD_LIMIT_S, too_long)
+
     async def _dump_and_copy(
         self, request: DumpRequest, ahead: Begun | None, copies: Sequence[Copy], begun: float
     ) -> DumpResult:
+        too_long = (
+            f"copying writable layer and volumes took longer than the {request.max_freeze_s:g} s that "
+            "checkpoint.maxFreeze allows together with the dump, and was given up; the container runs on. Allow more, "
+            "make the staging folder faster, or let the container write less to what a version takes along"
+        )
         if not request.leave_running:
             # The files first: after a final dump there may soon be no container left to read them from.
-            await self._copy(copies, begun, request.max_freeze_s)
+            await self._copy(copies, begun + request.max_freeze_s, too_long)
             return await self._dumper.dump(replace(request, stood_still_s=time.monotonic() - begun))
-        copying = asyncio.ensure_future(self._copy(copies, begun, request.max_freeze_s))
+        copying = asyncio.ensure_future(self._copy(copies, begun + request.max_freeze_s, too_long))
         try:
             dumped = await self._dumper.dump(request, ahead)
         except BaseException:
@@ -103,17 +118,13 @@ class Standstill:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({self._letting_go})
 
-    async def _copy(self, copies: Sequence[Copy], begun: float, limit_s: float) -> None:
-        """Makes the copies, and stops in the middle when the container has stood still for too long."""
+    async def _copy(self, copies: Sequence[Copy], until: float, too_long: str) -> None:
+        """Makes the copies, and stops in the middle when the time is over."""
         stopped = threading.Event()
 
         def check() -> None:
-            if stopped.is_set() or time.monotonic() > begun + limit_s:
-                raise LayerTooSlow(
-                    f"copying writable layer and volumes took longer than the {limit_s:g} s that checkpoint.maxFreeze "
-                    "allows together with the dump, and was given up; the container runs on. Allow more, make the "
-                    "staging folder faster, or let the container write less to what a version takes along"
-                )
+            if stopped.is_set() or time.monotonic() > until:
+                raise LayerTooSlow(too_long)
 
         def copy() -> None:
             for each in copies:
@@ -121,7 +132,7 @@ class Standstill:
 
         copying = asyncio.ensure_future(asyncio.to_thread(copy))
         try:
-            async with asyncio.timeout(begun + limit_s + STOP_COPY_S - time.monotonic()):
+            async with asyncio.timeout(until + STOP_COPY_S - time.monotonic()):
                 await asyncio.shield(copying)
         except (TimeoutError, asyncio.CancelledError) as error:
             stopped.set()

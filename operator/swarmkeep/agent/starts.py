@@ -32,6 +32,8 @@ from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.agent.start_state import Start
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import TrackedContainers
+from swarmkeep.agent.volume_switch import Owner, Put
+from swarmkeep.agent.volumes import Volumes
 from swarmkeep.errors import DataError, HostError, NotFound, SwarmKeepError, Unavailable
 from swarmkeep.model.line import Line, parse_line
 from swarmkeep.model.policy import Fencing
@@ -84,6 +86,7 @@ class Starts:
         heartbeat: Heartbeat,
         fence_after: timedelta,
         story: Story,
+        volumes: Volumes,
         *,
         lazy_pages: bool,
     ) -> None:
@@ -103,6 +106,7 @@ class Starts:
         self._locations = locations
         self._tracked = tracked
         self._story = story
+        self._volumes = volumes
         self._lazy_pages = lazy_pages
         """Whether this node's kernel and CRIU can bring memory in on demand."""
 
@@ -399,6 +403,7 @@ class Starts:
             rootfs = _rootfs(Path(str(start.conversation.question["bundle"])))
             start.layer_applied = any((image / "layer").iterdir())
             await asyncio.to_thread(layer.apply, image / "layer", rootfs)
+            puts = await self._prepare_volumes(start, decision.version, image)
         except (DataError, HostError, NotFound, OSError) as error:
             metrics.RESTORES.labels(decision.reason, "failed").inc()
             return str(error)
@@ -406,6 +411,7 @@ class Starts:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         await self._await_lease(start)
+        await self._switch_volumes(start, puts)
         await start.conversation.answer(
             {
                 "do": "restore",
@@ -423,6 +429,7 @@ class Starts:
             metrics.RESTORES.labels(decision.reason, "failed").inc()
             raise Refused(f"the lease of {self._node} ran out while version {decision.version} was restored")
         if outcome.get("outcome") != "restored":
+            await self._put_volumes_back(start, puts)
             metrics.RESTORES.labels(decision.reason, "failed").inc()
             return str(outcome.get("error", "the runtime did not say why"))
         seconds = (datetime.now(UTC) - start.asked_at).total_seconds()
@@ -433,7 +440,45 @@ class Starts:
         self._save(start, candidates, failed, status)
         self._story.restored(start.ref, decision, seconds)
         await start.conversation.answer({"done": True})
+        await self._volumes.confirm(puts)
         return None
+
+    async def _prepare_volumes(self, start: Start, version: int, image: Path) -> tuple[Put, ...]:
+        """Makes beside its volumes what they had in the version. Raises DataError; Refused if the node is at fault."""
+        try:
+            captured = await self._volumes.to_put(start.facts, start.policy, image)
+            while waiting_for := await self._volumes.in_use(start.facts, [volume for volume, _ in captured]):
+                await self._wait(start, waiting_for, POLL_S)
+            owner = Owner(start.ref, start.protection.service_id)
+            return await self._volumes.prepare(owner, version, captured)
+        except HostError as error:
+            # It may well come up elsewhere, or here once somebody has seen to it; another version would not.
+            raise Refused(f"{start.ref} may not start: {error}") from error
+
+    async def _switch_volumes(self, start: Start, puts: tuple[Put, ...]) -> None:
+        """Gives the volumes the content of the version. From here on they have it unless the process fails to come up.
+
+        Who hears nothing of that leaves them: the process may be there, and use them.
+        """
+        if not puts:
+            return
+        if waiting_for := await self._volumes.in_use(start.facts, [put.volume for put in puts]):
+            raise Refused(f"{start.ref} may not start before it sees {waiting_for}")
+        try:
+            await self._volumes.switch(puts)
+        except HostError as error:
+            raise Refused(f"{start.ref} may not start: {error}") from error
+        for put in puts:
+            if put.aside is not None and not put.known:
+                self._story.volume_set_aside(start.ref, str(put.volume), str(put.aside))
+
+    async def _put_volumes_back(self, start: Start, puts: tuple[Put, ...]) -> None:
+        try:
+            await self._volumes.put_back(puts)
+        except HostError as error:
+            raise Refused(
+                f"{start.ref} did not come up, and may not start again before this is mended: {error}"
+            ) from error
 
     async def _start_fresh(
         self, start: Start, decision: Fresh, candidates: list[Candidate], failed: dict[int, int]

@@ -55,6 +55,16 @@ class Story:
         """A task was not allowed to start."""
         self._tell(workload, "Warning", "Held", f"not started on {self._node}: {error}")
 
+    def volume_set_aside(self, workload: Ref, volume: str, path: str) -> None:
+        """A volume had content that no version of the workload accounts for."""
+        self._tell(
+            workload,
+            "Warning",
+            "VolumeSetAside",
+            f"{volume} on {self._node} had other content before the restore: it is kept in {path}, remove it when it "
+            "is of no use any more",
+        )
+
     def claimed(self, workload: Ref, epoch: int, from_node: str | None) -> None:
         """The right to run it came to this node."""
         source = f" from {from_node}, whose lease had run out" if from_node else ""

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ from swarmkeep.agent.runtime.dump import (
     has_ended_processes,
     is_dumping,
 )
+from swarmkeep.agent.runtime.volumes import FOLDER, Volume, VolumeCopies
 from swarmkeep.agent.spare import Spare
 from swarmkeep.agent.staged import Progress, Staged, find_staged, is_set_aside, is_taken
-from swarmkeep.agent.standstill import Standstill
+from swarmkeep.agent.standstill import Copy, Standstill
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.agent.volumes import Volumes, volumes_facts
 from swarmkeep.errors import Conflict, DumpFailed, StorageFull, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref, checkpoint_name
@@ -81,6 +83,7 @@ class VersionTaker:
         damage: KnownDamage,
         copier: Copier,
         cache: ImageCache,
+        volumes: Volumes,
     ) -> None:
         self._node = node
         self._host = host
@@ -94,6 +97,7 @@ class VersionTaker:
         self._damage = damage
         self._copier = copier
         self._cache = cache
+        self._volumes = volumes
         self._staged_bytes: dict[Ref, int] = {}
         self._dumping = asyncio.Lock()
 
@@ -141,16 +145,20 @@ class VersionTaker:
             facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
                 raise NotRunning(f"container {facts.name} is not running any more")
+            volumes = await self._volumes.to_take(facts, policy)
             self._spare.release()
             # Before the container is frozen: it must not stand still for a dump that cannot be written.
             await asyncio.to_thread(self._find_room, tracked.ref, facts)
-            staged = self._intent(tracked, policy, reason, number, checkpoint, facts)
+            staged = self._intent(tracked, policy, reason, number, checkpoint, facts, volumes)
             try:
                 (staged.folder / "image").mkdir(parents=True)
                 staged.work.mkdir()
                 if final:
                     staged.save()
-                dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, staged, final_limit_s)
+                copies = VolumeCopies(volumes, staged.folder)
+                if volumes and not final:
+                    await self._standstill.copy_ahead(copies.copy_ahead)
+                dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, staged, copies, final_limit_s)
             except BaseException as error:
                 if final and has_ended_processes(staged.work):
                     # Whatever went wrong then, and whoever called it off: the version is there, and the process gone.
@@ -176,6 +184,7 @@ class VersionTaker:
         number: int,
         checkpoint: str | None,
         facts: ContainerFacts,
+        volumes: Sequence[Volume],
     ) -> Staged:
         now = datetime.now(UTC)
         common = {
@@ -210,6 +219,7 @@ class VersionTaker:
                 "dump": secrets.token_hex(8),
                 "leftBehind": tracked.line,
                 "order": tracked.order,
+                **({"volumes": volumes_facts(volumes)} if volumes else {}),
             },
             status=common | {"version": number, "location": policy.location, "startedAt": format_time(now)},
         )
@@ -238,6 +248,7 @@ class VersionTaker:
         stored = await self._locations.call(staged.location, put, STORE_LIMIT_S)
         stored_at = format_time(datetime.now(UTC))
         first = {"name": staged.location, "state": "Stored", "storedAt": stored_at, "bytes": stored}
+        await self._volumes.taken(staged.workload, staged.facts)
         await self._keep_ready(staged)
         if staged.reason is Reason.FINAL:
             # On a full disk the rest can be written only now; its own record still says that all this is to be done.
@@ -401,7 +412,12 @@ class VersionTaker:
         return staged
 
     async def _dump_frozen(
-        self, policy: Policy, facts: ContainerFacts, staged: Staged, final_limit_s: float | None
+        self,
+        policy: Policy,
+        facts: ContainerFacts,
+        staged: Staged,
+        volumes: VolumeCopies,
+        final_limit_s: float | None,
     ) -> tuple[DumpResult, datetime, float]:
         limit_s = policy.max_freeze.total_seconds()
         request = DumpRequest(
@@ -413,8 +429,8 @@ class VersionTaker:
             tcp=str(policy.tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
         )
-        copies = [lambda check: layer.capture(facts.upper_dir, staged.folder / "layer", check)]
-        return await self._standstill.take(request, copies)
+        copies: list[Copy] = [lambda check: layer.capture(facts.upper_dir, staged.folder / "layer", check)]
+        return await self._standstill.take(request, [*copies, volumes.capture])
 
     def _folder(self, workload: Ref, number: int) -> Path:
         return self._staging / f"{workload.namespace}_{workload.name}" / f"v{number}"
@@ -477,7 +493,9 @@ def folder_bytes(folder: Path) -> int:
 
 def _sizes(folder: Path) -> dict[str, int]:
     try:
-        return {"memory": folder_bytes(folder / "image"), "files": folder_bytes(folder / "layer")}
+        sizes = {"memory": folder_bytes(folder / "image"), "files": folder_bytes(folder / "layer")}
+        volumes = folder / FOLDER
+        return sizes | ({"volumes": folder_bytes(volumes)} if volumes.exists() else {})
     except OSError as error:
         # They are only told: a version does not fail over them.
         log.warning("cannot tell the size of a version", folder=str(folder), error=str(error))

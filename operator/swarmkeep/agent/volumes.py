@@ -94,7 +94,14 @@ class Volumes:
                 self._put_back(puts)
                 raise
 
-        await asyncio.to_thread(switch)
+        switching = asyncio.ensure_future(asyncio.to_thread(switch))
+        try:
+            await asyncio.shield(switching)
+        except asyncio.CancelledError:
+            # Whoever was called off must find all of them switched, or none.
+            await asyncio.wait({switching})
+            switching.add_done_callback(lambda future: future.exception())
+            raise
 
     async def put_back(self, puts: Sequence[Put]) -> None:
         """Undoes `switch`: the process did not come up. Raises RestoreFailed when one cannot be put back."""
@@ -123,14 +130,14 @@ class Volumes:
 
 
 def volumes_facts(volumes: Sequence[Volume]) -> list[dict[str, Any]]:
-    """What a manifest says of the volumes that a version took along. Raises OSError."""
+    """What a manifest says of the volumes that a version took along."""
     return [
         {
             "type": volume.type,
             "source": volume.source,
             "target": volume.target,
             "path": str(volume.path),
-            "inode": volume.path.stat().st_ino,
+            "inode": volume.inode,
         }
         for volume in volumes
     ]

@@ -39,6 +39,8 @@ from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.agent.volume_switch import VolumeSwitch
+from swarmkeep.agent.volumes import Volumes
 from swarmkeep.errors import NotFound, StorageFull
 from swarmkeep.kube.client import Client
 from swarmkeep.model.ident import Ref
@@ -262,6 +264,7 @@ class Agent:
             KnownDamage(client),
             cast(Any, SimpleNamespace(stored=lambda *_: None)),
             ImageCache(node.root / "images", boot_id, 1 << 30),
+            Volumes(docker, VolumeSwitch(Journal(node.root / "volumes")), ()),
         )
         self.stops = Stops(docker, desired, claims, freezes, self.versions, self.tracked, story)
         unseen = UnseenStarts("n1", ColdStarts(node.root / "cold-starts"), docker, desired, self.tracked, story)

@@ -46,6 +46,8 @@ from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.tryouts import DumpTryouts
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.agent.volume_switch import VolumeSwitch
+from swarmkeep.agent.volumes import Volumes
 from swarmkeep.errors import DumpFailed, HostError, NotFound
 from swarmkeep.kube.events import EventRecorder
 from swarmkeep.model.checkpoint import Reason
@@ -246,6 +248,8 @@ class Life:
             copies,
             CopyReports(client, machine.name),
         )
+        switch = VolumeSwitch(MortalJournal(machine.state / "volumes", fate))
+        volumes = Volumes(docker, switch, (machine.state,))
         self.versions = VersionTaker(
             machine.name,
             {},
@@ -259,6 +263,7 @@ class Life:
             damage,
             copier,
             cache,
+            volumes,
         )
         self.starts = Starts(
             machine.name,
@@ -277,6 +282,7 @@ class Life:
             heartbeat,
             FENCE_AFTER,
             self.story,
+            volumes,
             lazy_pages=machine.lazy_pages,
         )
         self.fencer = Fencer(

@@ -21,6 +21,8 @@ from swarmkeep.agent.runtime.facts import ContainerFacts
 from swarmkeep.agent.staged import Staged
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.agent.volume_switch import VolumeSwitch
+from swarmkeep.agent.volumes import Volumes
 from swarmkeep.errors import DumpFailed, HostError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
@@ -54,6 +56,7 @@ class Scene:
             nobody,
             nobody,
             cast(Any, SimpleNamespace(make_room=lambda *_: None)),
+            Volumes(cast(Any, self), VolumeSwitch(Journal(tmp_path / "volumes")), ()),
         )
 
     def note(self, what: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +17,8 @@ from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.agent.volume_switch import VolumeSwitch
+from swarmkeep.agent.volumes import Volumes
 from swarmkeep.errors import StorageFull
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
@@ -87,6 +89,7 @@ class Node:
             "damage": SimpleNamespace(of=lambda workload: frozenset()),
             "copier": SimpleNamespace(stored=lambda *words: self.copied.append(words)),
             "cache": self.cache,
+            "volumes": Volumes(cast(Any, None), VolumeSwitch(Journal(root / "volumes")), ()),
         }
         self.taker = VersionTaker(**parts)
 

@@ -46,6 +46,8 @@ class Volume:
     """Where the container sees it."""
     path: Path
     """Where its content lies; no part of it is a symbolic link."""
+    inode: int
+    """Of that folder."""
 
     @property
     def key(self) -> str:
@@ -67,7 +69,8 @@ def find_volumes(facts: ContainerFacts, wishes: Collection[str], forbidden: Sequ
         mount = read_mount(raw)
         if is_covered(mount, wishes) and (mount.type, mount.source) not in found:
             path = Path(os.path.realpath(str(raw.get("Source") or "/")))
-            volume = Volume(mount.type, mount.source, mount.target, path)
+            inode = path.stat().st_ino if path.is_dir() else 0
+            volume = Volume(mount.type, mount.source, mount.target, path, inode)
             _check(volume, raw, facts.raw.get("HostConfig") or {}, forbidden)
             found[mount.type, mount.source] = volume
     return tuple(found[key] for key in sorted(found))
@@ -162,7 +165,7 @@ def _check(volume: Volume, raw: Mapping[str, Any], host: Mapping[str, Any], forb
     for mount in host.get("Mounts") or ():
         if mount.get("Source") == volume.source and (mount.get("VolumeOptions") or {}).get("Subpath"):
             raise unsupported("the container mounts only a part of it (subpath); let it mount all of it")
-    if not volume.path.is_dir():
+    if not volume.inode:
         raise unsupported(f"{volume.path} is no folder")
     if os.path.ismount(volume.path):
         raise unsupported(f"{volume.path} is a file system of its own; name a folder in it instead")
