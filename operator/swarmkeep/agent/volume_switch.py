@@ -149,7 +149,7 @@ class VolumeSwitch:
         path = put.volume.path
         with self._lock, contextlib.suppress(OSError):
             record = self._records.get(str(path))
-            if put.aside is None or record is None:
+            if record is None:
                 return
             there = [name for name in record["aside"] if path.with_name(name).exists()]
             full = [name for name in there if not _is_empty(path.with_name(name))]
