@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarmkeep.agent.runtime import copied_ahead as module
-from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime import file_copy, layer
 from swarmkeep.agent.runtime.copied_ahead import copy_ahead, has_writers, tells_changes
 from swarmkeep.agent.runtime.file_copy import no_check
 from swarmkeep.agent.runtime.layer_index import FILES
@@ -62,7 +62,7 @@ def test_a_file_that_changes_while_it_is_copied_is_left_for_later(
     volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (volume / "file").write_bytes(b"x" * LARGE)
-    real = module.copy_content
+    real = file_copy.copy_content
 
     def copy(source: int, target: int, size: int, check: Callable[[], None] = no_check) -> None:
         real(source, target, size, check)

@@ -341,3 +341,48 @@ def test_a_layer_that_replaces_everything_gives_the_same_tree_whatever_was_there
         # Making and removing the marks changed the time of the topmost folder.
         seen["."][4] = expected["."][4] = 0
         assert seen == expected
+
+
+def move_folder(source: Path, root: Path) -> None:
+    target = source.parent / "volume"
+    shutil.rmtree(target, ignore_errors=True)
+    layer.capture_folder(source, target)
+    layer.apply(target, root)
+
+
+def test_in_a_volume_nothing_stands_for_a_deletion(upper: Path, root: Path) -> None:
+    """Docker in a container keeps its own layers in a volume."""
+    os.mknod(upper / "whiteout", stat.S_IFCHR, os.makedev(0, 0))
+    (upper / "opaque").mkdir()
+    os.setxattr(upper / "opaque", "trusted.overlay.opaque", b"y")
+    os.setxattr(upper / "opaque", "trusted.overlay.redirect", b"/x")
+    (upper / ".dockerenv").write_text("mine")
+    (upper / "etc").mkdir()
+    (upper / "etc" / "hosts").write_text("mine")
+    move_folder(upper, root)
+    assert describe(root) == describe(upper)
+
+
+def test_an_empty_volume_keeps_the_facts_of_its_root(upper: Path, root: Path) -> None:
+    os.chown(upper, 999, 998)
+    upper.chmod(0o2770)
+    os.setxattr(upper, "user.note", b"x")
+    os.utime(upper, ns=(1, 1_600_000_000_123_456_789))
+    move_folder(upper, root)
+    assert describe(root) == describe(upper)
+
+
+def test_another_file_system_inside_of_a_volume_is_refused_in_words(
+    upper: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (upper / "deep" / "mounted").mkdir(parents=True)
+    inode = (upper / "deep" / "mounted").stat().st_ino
+    real = os.fstat
+
+    def fstat(handle: int) -> os.stat_result:
+        found = real(handle)
+        return os.stat_result((*found[:2], 77, *found[3:10])) if found.st_ino == inode else found
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    with pytest.raises(layer.FolderUnsupported, match="mounted at deep/mounted"):
+        move_folder(upper, root)
