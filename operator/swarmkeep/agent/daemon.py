@@ -25,6 +25,7 @@ from swarmkeep.agent.endings import Endings
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.heartbeat import Heartbeat
+from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.host_report import HostReport
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.importer import Importer
@@ -41,6 +42,7 @@ from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.dump import Dumper
 from swarmkeep.agent.runtime.features import read_features
 from swarmkeep.agent.runtime.freezer import Freezer
+from swarmkeep.agent.runtime.hook import HookRunner
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.scheduler import Scheduler
@@ -127,6 +129,7 @@ async def _run(config: Config) -> int:
         VolumeSwitch(Journal(settings.state_dir / "volumes")),
         (settings.state_dir, settings.run_dir, settings.staging, settings.images, settings.docker_root),
     )
+    hooks = Hooks(HookRunner(settings.runc, settings.runc_root), tracked)
     versions = VersionTaker(
         node,
         features.host,
@@ -141,6 +144,7 @@ async def _run(config: Config) -> int:
         copier,
         cache,
         volumes,
+        hooks,
     )
     starts = Starts(
         node,

@@ -50,6 +50,10 @@ class Scheduler:
                 policy = self._desired.policy(Ref(tracked.ref.namespace, tracked.policy))
                 if policy is None or not self.can_take(tracked):
                     continue
+                if tracked.owes_hooks:
+                    # Of a version that an earlier agent took, or of the one that it was restored from.
+                    self._begin(tracked, self._versions.settle_hooks(tracked, policy))
+                    continue
                 due = next_due(policy, tracked.ref, tracked.schedule_base, tracked.failures)
                 if due is not None and due <= now:
                     self.take(tracked, policy, Reason.SCHEDULE)

@@ -109,6 +109,7 @@ class Start:
             end_before=self.end_before,
             failed_restores={str(number): count for number, count in failed.items()},
             crashes=self.crashes,
+            owes_hooks=bool(self.policy.hooks.after) and (attempt or status or {}).get("how") == "Restored",
             line=line.wire(),
         )
 

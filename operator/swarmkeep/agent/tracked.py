@@ -63,6 +63,8 @@ class Tracked:
     finalizing: bool = False
     """Its final version is not in storage yet: the claim must not be given back before it is."""
     final_version: int | None = None
+    owes_hooks: bool = False
+    """The hooks that come after a version have to be run in it."""
 
     @property
     def order(self) -> str:

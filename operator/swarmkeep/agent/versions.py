@@ -16,6 +16,7 @@ import structlog
 from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
@@ -84,6 +85,7 @@ class VersionTaker:
         copier: Copier,
         cache: ImageCache,
         volumes: Volumes,
+        hooks: Hooks,
     ) -> None:
         self._node = node
         self._host = host
@@ -98,6 +100,7 @@ class VersionTaker:
         self._copier = copier
         self._cache = cache
         self._volumes = volumes
+        self._hooks = hooks
         self._staged_bytes: dict[Ref, int] = {}
         self._dumping = asyncio.Lock()
 
@@ -150,25 +153,44 @@ class VersionTaker:
             # Before the container is frozen: it must not stand still for a dump that cannot be written.
             await asyncio.to_thread(self._find_room, tracked.ref, facts)
             staged = self._intent(tracked, policy, reason, number, checkpoint, facts, volumes)
+            copies = VolumeCopies(volumes, staged.folder)
+            whole: Staged | None = None
             try:
-                (staged.folder / "image").mkdir(parents=True)
-                staged.work.mkdir()
-                if final:
-                    staged.save()
-                copies = VolumeCopies(volumes, staged.folder)
                 if volumes and not final:
+                    # Before the hooks: an application that waits for the end of a version must not wait for this.
                     await self._standstill.copy_ahead(copies.copy_ahead)
-                dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, staged, copies, final_limit_s)
+                async with self._hooks.around(tracked, policy, facts, final_limit_s):
+                    whole = await self._dump(staged, tracked, policy, facts, copies, final_limit_s)
             except BaseException as error:
-                if final and has_ended_processes(staged.work):
-                    # Whatever went wrong then, and whoever called it off: the version is there, and the process gone.
-                    log.error("trouble after a final dump", workload=str(tracked.ref), error=repr(error))
-                    return self._ended(staged.measured(staged.taken_at, None, _sizes(staged.folder), None))
-                staged.discard()
+                (whole or staged).discard()
                 if isinstance(error, OSError):
                     raise _host_error(error, staged.folder) from error
                 raise
-        metrics.FROZEN_SECONDS.labels(str(reason)).observe(frozen_s)
+            return whole
+
+    async def _dump(
+        self,
+        staged: Staged,
+        tracked: Tracked,
+        policy: Policy,
+        facts: ContainerFacts,
+        copies: VolumeCopies,
+        final_limit_s: float | None,
+    ) -> Staged:
+        final = final_limit_s is not None
+        try:
+            (staged.folder / "image").mkdir(parents=True)
+            staged.work.mkdir()
+            if final:
+                staged.save()
+            dumped, taken_at, frozen_s = await self._dump_frozen(policy, facts, staged, copies, final_limit_s)
+        except BaseException as error:
+            if final and has_ended_processes(staged.work):
+                # Whatever went wrong then, and whoever called it off: the version is there, and the process gone.
+                log.error("trouble after a final dump", workload=str(tracked.ref), error=repr(error))
+                return self._ended(staged.measured(staged.taken_at, None, _sizes(staged.folder), None))
+            raise
+        metrics.FROZEN_SECONDS.labels(str(staged.reason)).observe(frozen_s)
         staged = staged.measured(taken_at, frozen_s, _sizes(staged.folder), dumped.stats_status())
         self._staged_bytes[tracked.ref] = sum(staged.bytes.values())
         if final:
@@ -306,6 +328,14 @@ class VersionTaker:
             stored_bytes=stored,
             store_seconds=round(time.monotonic() - begun, 3),
         )
+
+    async def settle_hooks(self, tracked: Tracked, policy: Policy) -> None:
+        """Runs the hooks that are owed to a running container; what goes wrong is recorded as that of a version is."""
+        started_at = datetime.now(UTC)
+        try:
+            await self._hooks.settle(tracked, policy, await self._containers.cached(tracked.container_id))
+        except SwarmKeepError as error:
+            self.record_failure(tracked, policy, Reason.SCHEDULE, started_at, error)
 
     def record_failure(
         self,

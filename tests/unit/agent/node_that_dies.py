@@ -23,6 +23,7 @@ from swarmkeep.agent import journal, staged, stops
 from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
@@ -265,6 +266,7 @@ class Agent:
             cast(Any, SimpleNamespace(stored=lambda *_: None)),
             ImageCache(node.root / "images", boot_id, 1 << 30),
             Volumes(docker, VolumeSwitch(Journal(node.root / "volumes")), ()),
+            Hooks(docker, self.tracked),
         )
         self.stops = Stops(docker, desired, claims, freezes, self.versions, self.tracked, story)
         unseen = UnseenStarts("n1", ColdStarts(node.root / "cold-starts"), docker, desired, self.tracked, story)

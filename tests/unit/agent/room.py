@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.endings import Endings
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.observer import Observer
 from swarmkeep.agent.records import Records
@@ -82,6 +83,8 @@ class Container:
         self.folder = folder
         self.frozen = False
         self._ended = asyncio.Event()
+        self.hooks: list[str] = []
+        """What was run in it."""
         self.came_up: list[str] = []
         """How its process came up: `fresh` or `restored vN`. More than one is a disaster."""
         for name in ("upper", "rootfs"):
@@ -264,6 +267,7 @@ class Life:
             copier,
             cache,
             volumes,
+            Hooks(HookRunner(machine, fate), self.tracked),
         )
         self.starts = Starts(
             machine.name,
@@ -479,6 +483,22 @@ class Kernel:
         self._fate.step("thaw")
         self._machine.containers[container_id].frozen = False
         self._fate.step("thawed")
+
+
+class HookRunner:
+    """Stands for runtime.hook.HookRunner."""
+
+    def __init__(self, machine: Machine, fate: Fate) -> None:
+        self._machine = machine
+        self._fate = fate
+
+    async def run(self, container_id: str, pid: int, command: Sequence[str], limit_s: float) -> None:
+        container = self._machine.containers[container_id]
+        self._fate.step("run a hook")
+        assert container.running
+        assert not container.frozen
+        container.hooks.append(" ".join(command))
+        self._fate.step("ran a hook")
 
 
 class Dumper:

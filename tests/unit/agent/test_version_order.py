@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
@@ -57,6 +58,7 @@ class Scene:
             nobody,
             cast(Any, SimpleNamespace(make_room=lambda *_: None)),
             Volumes(cast(Any, self), VolumeSwitch(Journal(tmp_path / "volumes")), ()),
+            Hooks(cast(Any, self), tracked),
         )
 
     def note(self, what: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from swarmkeep.agent.freezes import Freezes
+from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
@@ -90,6 +91,7 @@ class Node:
             "copier": SimpleNamespace(stored=lambda *words: self.copied.append(words)),
             "cache": self.cache,
             "volumes": Volumes(cast(Any, None), VolumeSwitch(Journal(root / "volumes")), ()),
+            "hooks": Hooks(cast(Any, None), self.tracked),
         }
         self.taker = VersionTaker(**parts)
 
