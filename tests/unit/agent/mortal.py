@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -208,6 +208,22 @@ class MortalLocations(Locations):
         result = await super().call(name, work, limit_s)
         self._fate.step("called storage")
         return result
+
+
+class MortalHooks:
+    """Stands for runtime.hook.HookRunner: hooks are noted on the container that they are run in."""
+
+    def __init__(self, containers: Mapping[str, Any], fate: Fate) -> None:
+        self._containers = containers
+        self._fate = fate
+
+    async def run(self, container_id: str, pid: int, command: Sequence[str], limit_s: float) -> None:
+        self._fate.step("run a hook")
+        container = self._containers[container_id]
+        assert container.running
+        assert not container.frozen
+        container.hooks.append(" ".join(command))
+        self._fate.step("ran a hook")
 
 
 class MortalConversation(Conversation):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,7 +64,7 @@ from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
 from ..objects import policy_object, workload_object
-from .mortal import Api, Connection, Died, Fate, MortalConversation, MortalJournal, MortalLocations
+from .mortal import Api, Connection, Died, Fate, MortalConversation, MortalHooks, MortalJournal, MortalLocations
 
 IN_THE_ROOM = [
     pytest.mark.usefixtures("fast"),
@@ -267,7 +267,7 @@ class Life:
             copier,
             cache,
             volumes,
-            Hooks(HookRunner(machine, fate), self.tracked),
+            Hooks(MortalHooks(machine.containers, fate), self.tracked),
         )
         self.starts = Starts(
             machine.name,
@@ -483,22 +483,6 @@ class Kernel:
         self._fate.step("thaw")
         self._machine.containers[container_id].frozen = False
         self._fate.step("thawed")
-
-
-class HookRunner:
-    """Stands for runtime.hook.HookRunner."""
-
-    def __init__(self, machine: Machine, fate: Fate) -> None:
-        self._machine = machine
-        self._fate = fate
-
-    async def run(self, container_id: str, pid: int, command: Sequence[str], limit_s: float) -> None:
-        container = self._machine.containers[container_id]
-        self._fate.step("run a hook")
-        assert container.running
-        assert not container.frozen
-        container.hooks.append(" ".join(command))
-        self._fate.step("ran a hook")
 
 
 class Dumper:
