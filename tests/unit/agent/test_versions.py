@@ -87,7 +87,7 @@ class Node:
             "locations": self.places.locations,
             "tracked": self.tracked,
             "records": SimpleNamespace(add=self.records.append),
-            "damage": SimpleNamespace(of=lambda workload: frozenset()),
+            "damage": SimpleNamespace(ever_of=lambda workload, location: frozenset()),
             "copier": SimpleNamespace(stored=lambda *words: self.copied.append(words)),
             "cache": self.cache,
             "volumes": Volumes(cast(Any, None), VolumeSwitch(Journal(root / "volumes")), ()),
