@@ -12,14 +12,14 @@ from typing import Any
 
 from swarmkeep.model.checkpoint import Result
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, MIGRATION, NODE, POLICY, WORKLOAD, Kind
+from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, MIGRATION, NODE, POLICY, RESTORE, WORKLOAD, Kind
 from swarmkeep.model.wire import section
 
 Obj = Mapping[str, Any]
 OnChange = Callable[[Kind, Ref, Obj | None, Obj | None], None]
 """Called with what an object was and what it is; None stands for "not there"."""
 
-KINDS = (POLICY, WORKLOAD, CHECKPOINT, NODE, LOCATION, LEASE, MIGRATION)
+KINDS = (POLICY, WORKLOAD, CHECKPOINT, NODE, LOCATION, LEASE, MIGRATION, RESTORE)
 
 _ACTIVE = frozenset({"Pending", "Dumping", "Storing", "Deleting"})
 _FINISHED = frozenset({"Stored", "Replicated"})

@@ -22,6 +22,7 @@ from swarmkeep.model.kinds import (
     NODE,
     NODE_LEASE_NAMESPACE,
     POLICY,
+    RESTORE,
     WORKLOAD,
     Kind,
 )
@@ -76,6 +77,8 @@ class Dependents:
             yield from self._of_node(ref, old, new)
         elif kind is LOCATION:
             yield from self._of_location(ref, old, new)
+        elif kind is RESTORE:
+            yield from self._of_restore(ref, old, new)
         elif kind is MIGRATION:
             yield from self._of_migration(ref, old, new)
 
@@ -103,9 +106,19 @@ class Dependents:
             _count_start(old, new)
         yield from self._migrations_of(ref)
         for obj in (old, new):
+            order = section(obj or {}, "status", "order")
+            if order:
+                yield RESTORE, Ref(ref.namespace, order["restore"]), 0.0
             if obj is not None:
                 policy = Ref(ref.namespace, section(obj, "spec")["policy"])
                 yield POLICY, policy, SOON_S if new is None else POLICY_S
+
+    def _of_restore(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
+        if new is not None:
+            yield RESTORE, ref, 0.0
+        elif old is not None:
+            # Its order goes with it.
+            yield WORKLOAD, Ref(ref.namespace, section(old, "spec")["workload"]), 0.0
 
     def _of_checkpoint(self, ref: Ref, old: Obj | None, new: Obj | None) -> Iterator[Wish]:
         if new is not None and _needs_work(new):

@@ -16,6 +16,7 @@ import structlog
 from swarmkeep.controllers.execute import Executor
 from swarmkeep.controllers.moves import migration_view
 from swarmkeep.controllers.queue import Key, KeyedQueue
+from swarmkeep.controllers.rollbacks import restore_view
 from swarmkeep.controllers.world import NotYet, World
 from swarmkeep.errors import Conflict, NotFound, SwarmKeepError
 from swarmkeep.kube.answers import FencedOff
@@ -29,6 +30,7 @@ from swarmkeep.model.kinds import (
     NODE,
     NODE_LEASE_NAMESPACE,
     POLICY,
+    RESTORE,
     WORKLOAD,
     Kind,
 )
@@ -39,6 +41,7 @@ from swarmkeep.plan.location_status import plan_location
 from swarmkeep.plan.migration import plan_migration
 from swarmkeep.plan.nodes import plan_node
 from swarmkeep.plan.policy_status import plan_policy
+from swarmkeep.plan.restore_request import plan_restore
 from swarmkeep.plan.workload_status import plan_workload
 
 log = structlog.get_logger(__name__)
@@ -86,6 +89,7 @@ class Driver:
                 Controller(NODE, lambda ref, at: plan_node(world.node_view(ref), at)),
                 Controller(LOCATION, lambda ref, at: plan_location(world.location_view(ref), at)),
                 Controller(MIGRATION, lambda ref, at: plan_migration(migration_view(world, ref), at)),
+                Controller(RESTORE, lambda ref, at: plan_restore(restore_view(world, ref), at)),
             )
         }
 

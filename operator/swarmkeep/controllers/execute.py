@@ -36,6 +36,7 @@ from swarmkeep.plan.actions import (
     Constrain,
     DropCheckpoint,
     FailCheckpoint,
+    GiveOrder,
     Plan,
     PutWorkload,
     Release,
@@ -94,6 +95,8 @@ class Executor:
         match action:
             case PutWorkload():
                 await self._put_workload(action)
+            case GiveOrder():
+                await self._give_order(action)
             case AssignCheckpoint():
                 await self._assign(action)
             case VerifyCheckpoint():
@@ -137,6 +140,20 @@ class Executor:
             # The first answer was lost, or our knowledge is behind: decide again about what is there.
             await self.refresh(WORKLOAD, ref)
             raise
+
+    async def _give_order(self, action: GiveOrder) -> None:
+        order = action.order
+        wire = None
+        if order is not None:
+            wire = {
+                "uid": order.id,
+                "restore": order.restore,
+                "version": order.version,
+                "when": "Now" if order.ends_task else "NextStart",
+                "keepCurrent": order.keep,
+            }
+        status = {"order": wire, "orderRefused": None}
+        await self._patch(WORKLOAD, action.ref, {"status": status}, action.resource_version, "status")
 
     async def _assign(self, action: AssignCheckpoint) -> None:
         version = action.resource_version

@@ -34,10 +34,15 @@ def migration_view(world: World, ref: Ref) -> MigrationView:
         scene=_scene(world, workload, migration.source, migration.to),
         swarm_known=world.swarm is not None,
         rivals=tuple(one for one in rivals if one.is_open and one.ref != ref),
-        hindrance="",
+        hindrance=_hindrance(world, workload),
         checkpoints=world.workload_view(workload).checkpoints if known else (),
         clock_offsets={node.name: node.clock_offset_s for node in nodes if node.clock_offset_s is not None},
     )
+
+
+def _hindrance(world: World, workload: Ref) -> str:
+    order = section(world.cache.get(WORKLOAD, workload) or {}, "status", "order")
+    return f"Restore {order['restore']} is under way with {workload}; wait for it to end, or delete it" if order else ""
 
 
 def _scene(world: World, ref: Ref, source: str, target: str) -> Scene:

@@ -15,7 +15,7 @@ from swarmkeep.controllers.leases import Leases
 from swarmkeep.errors import InvalidObject, Unavailable
 from swarmkeep.model.checkpoint import Checkpoint, Reason, parse_checkpoint
 from swarmkeep.model.ident import Ref
-from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, WORKLOAD
+from swarmkeep.model.kinds import CHECKPOINT, LABEL_NODE, LOCATION, NODE, POLICY, RESTORE, WORKLOAD
 from swarmkeep.model.migration import parse_migration
 from swarmkeep.model.node import NodeFacts, PlacementFailure, SeenContainer, parse_node, parse_placement_failures
 from swarmkeep.model.policy import Policy, parse_policy
@@ -160,6 +160,7 @@ class World:
             constraints=service.constraints if service is not None else (),
             containers=containers,
             failover=failover,
+            order_stands=self._order_stands(workload),
         )
 
     def checkpoint_view(self, ref: Ref) -> CheckpointView:
@@ -324,6 +325,13 @@ class World:
             parsed = str(error)
         self._policies[ref] = (version, parsed)
         return parsed
+
+    def _order_stands(self, workload: Workload) -> bool:
+        """Whether the Restore is there that its order is for."""
+        if workload.order is None:
+            return True
+        found = self.cache.get(RESTORE, Ref(workload.ref.namespace, workload.order.restore))
+        return found is not None and found["metadata"].get("uid") == workload.order.id
 
     def _has(self, policy: Policy, service: Service) -> bool:
         services = self.swarm.services if self.swarm else None

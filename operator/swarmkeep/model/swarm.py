@@ -56,6 +56,8 @@ class Service:
     container_labels: Mapping[str, str] = field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     """Where its tasks may be placed, for example `node.role==worker`."""
+    restarts: bool = True
+    """Whether another task is made when one has failed."""
     version: int = 0
     """Grows with every change of the service; an update names the one that it is meant for."""
     update_state: str = ""

@@ -14,6 +14,7 @@ from typing import Any
 from swarmkeep.model.checkpoint import CheckpointPhase
 from swarmkeep.model.conditions import Condition
 from swarmkeep.model.ident import Ref
+from swarmkeep.model.workload import Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,16 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveOrder:
+    """Says what the next start of a workload has to do, or takes that back."""
+
+    ref: Ref
+    """The Workload."""
+    resource_version: str
+    order: Order | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """An Event about the object that the plan is for, or about a workload."""
 
@@ -144,6 +155,7 @@ class Tell:
 
 Action = (
     PutWorkload
+    | GiveOrder
     | AssignCheckpoint
     | VerifyCheckpoint
     | FailCheckpoint

@@ -86,6 +86,8 @@ class WorkloadView:
     """Plain containers of its name, as the nodes' agents report them."""
     failover: FailoverView | None = None
     """Where a plain container could go on whose node is lost; None for all others."""
+    order_stands: bool = True
+    """False when it has an order for its next start whose Restore was deleted."""
 
 
 def plan_workload(view: WorkloadView, now: datetime) -> Plan:
@@ -168,10 +170,14 @@ def plan_workload(view: WorkloadView, now: datetime) -> Plan:
     if failover.tell is not None:
         said.append(failover.tell.message)
         actions.append(failover.tell)
+    if not view.order_stands:
+        fields |= {"order": None, "orderRefused": None}
+        said.append(f"{view.workload.ref} needs no Restore any more")
+    guarded = phase is not None or failover.fields is not None or not view.order_stands
     return Plan(
         "; ".join(said),
         tuple(actions),
-        StatusPatch(fields, tuple(conditions), guarded=phase is not None or failover.fields is not None),
+        StatusPatch(fields, tuple(conditions), guarded=guarded),
         min((at for at in (protected_until, drift_due, prune_due, scrub_due) if at is not None), default=None),
     )
 

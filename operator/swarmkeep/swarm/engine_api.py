@@ -46,6 +46,7 @@ def read_service(raw: Json) -> Service:
         created_at=_time(raw.get("CreatedAt")),
         labels=dict(spec.get("Labels") or {}),
         container_labels=dict(container.get("Labels") or {}),
+        restarts=(template.get("RestartPolicy") or {}).get("Condition") != "none",
         constraints=tuple(placement.get("Constraints") or ()),
         version=(raw.get("Version") or {}).get("Index") or 0,
         update_state=(raw.get("UpdateStatus") or {}).get("State") or "",
