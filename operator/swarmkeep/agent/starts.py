@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from swarmkeep.agent.lease_watch import outcome_within_lease
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.bundle import bundle_rootfs
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
 from swarmkeep.agent.shim_server import Conversation
@@ -400,7 +400,7 @@ class Starts:
         self._save(start, candidates, failed, None, attempt)
         try:
             image = await self._fetch(start, decision.version)
-            rootfs = _rootfs(Path(str(start.conversation.question["bundle"])))
+            rootfs = bundle_rootfs(Path(str(start.conversation.question["bundle"])))
             start.layer_applied = any((image / "layer").iterdir())
             await asyncio.to_thread(layer.apply, image / "layer", rootfs)
             puts = await self._prepare_volumes(start, decision.version, image)
@@ -522,9 +522,3 @@ class Starts:
             limit = start.policy.restore.hold_limit.total_seconds()
             raise Refused(f"{start.ref} may not start: waited {limit:g} s for {what}")
         await asyncio.sleep(seconds)
-
-
-def _rootfs(bundle: Path) -> Path:
-    """The container's root file system as its OCI bundle names it."""
-    root = Path(json.loads((bundle / "config.json").read_bytes())["root"]["path"])
-    return root if root.is_absolute() else bundle / root

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import structlog
 
 from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.bundle import bundle_rootfs
 from swarmkeep.agent.runtime.cgroups import NoCgroup, find_freezer
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.isolation import LABEL, CannotIsolate, isolated, limit_is_own, stand_ins
@@ -194,7 +194,7 @@ class Trials:
             await asyncio.to_thread(layer.apply, trial.version / "layer", rootfs)
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
-        except (DataError, HostError, OSError) as error:
+        except (DataError, HostError, OSError, ValueError, KeyError) as error:
             trial.error = str(error)
             raise TrialRefused(trial.error) from error
         order = {"do": "restore", "image": str(trial.version / "image"), "work": str(work), "lazy": False}
@@ -227,12 +227,6 @@ class Trials:
         finally:
             self._open.pop(container_id, None)
             shutil.rmtree(self._run_dir / "restore" / container_id, ignore_errors=True)
-
-
-def bundle_rootfs(bundle: Path) -> Path:
-    """The container's root file system as its OCI bundle names it."""
-    root = Path(json.loads((bundle / "config.json").read_bytes())["root"]["path"])
-    return root if root.is_absolute() else bundle / root
 
 
 def _failed(error: str, left_out: list[str]) -> Trial:

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result, Verified
+from swarmkeep.model.checkpoint import (
+    Checkpoint,
+    CheckpointPhase,
+    How,
+    Passed,
+    Result,
+    TriedRestore,
+    Verified,
+)
 from swarmkeep.model.conditions import Condition, merge_conditions
 from swarmkeep.plan.actions import AssignCheckpoint, Plan, Tell, VerifyCheckpoint
 from swarmkeep.plan.schedule import overdue_after
@@ -104,6 +112,27 @@ def test_a_crash_loop_is_told_once_and_goes_when_it_is_over() -> None:
     quiet = plan_workload(view(), NOW).status
     assert quiet is not None
     assert "CrashLoop" not in [each.type for each in quiet.conditions]
+
+
+def test_a_version_is_test_restored_before_others_are_read_back_and_a_failure_is_told_once() -> None:
+    rules = policy(checkpoint={"verify": {"restoreEvery": 2}})
+    due = view(policy=rules, checkpoints=(checkpoint(4, age_s=90_000),), scrub_interval=timedelta(days=1))
+    plan = plan_workload(due, NOW)
+    (step,) = plan.actions
+    assert isinstance(step, VerifyCheckpoint)
+    assert step.order["how"] == "Restore"
+    assert condition(plan, "Restorable").reason == "NotTested"
+
+    failed = TriedRestore(NOW, "n2", Passed.FAILED, "no such file")
+    seen = Verified(1, NOW, How.RESTORE, Result.UNRESTORABLE, NOW, "", "", None, restore=failed)
+    first = plan_workload(view(policy=rules, checkpoints=(checkpoint(4, verified=seen),)), NOW)
+    assert told(first) == ["TestRestoreFailed"]
+    before = tuple(merge_conditions([], [condition(first, "Restorable")], NOW, 1))
+    assert (
+        told(plan_workload(view(policy=rules, checkpoints=(checkpoint(4, verified=seen),), conditions=before), NOW))
+        == []
+    )
+    assert condition(first, "Protected").status == "True", "its bytes are right"
 
 
 def test_a_version_is_read_back_when_it_is_due_and_the_workload_remembers_when() -> None:
