@@ -12,6 +12,10 @@ from swarmkeep.apiserver.resources import BUILTIN_RESOURCES, Resource, crd_docum
 from swarmkeep.apiserver.schema import invalid_message, prune_and_default, validate
 from swarmkeep.apiserver.structural import schema_problems
 from swarmkeep.model import kinds
+from swarmkeep.model.checkpoint import How, Passed, Verification
+from swarmkeep.plan.verification import Finding, Trial, answer
+
+from .objects import NOW, checkpoint
 
 CRDS = {document["spec"]["names"]["kind"]: document for document in crd_documents()}
 REGISTRY = load_registry(CRDS.values())
@@ -158,6 +162,29 @@ def test_a_location_that_could_not_be_used_is_refused_with_the_field(spec: dict[
     body = {"apiVersion": "swarmkeep.dev/v1alpha1", "kind": "StorageLocation", "metadata": {"name": "x"}, "spec": spec}
     result = prune_and_default(resource_of(kinds.LOCATION), body)
     assert field in {error.path for error in validate(resource_of(kinds.LOCATION), result.body)}
+
+
+@pytest.mark.parametrize("how", list(How))
+@pytest.mark.parametrize(
+    "found",
+    [
+        Finding(NOW, "n1", 1),
+        Finding(NOW, "n1", 1, (("image/pages-1.img", "hash"),), not_repaired="no other has it"),
+        Finding(NOW, "n1", 1, (("image/pages-1.img", "hash"),), repaired_from="far"),
+        Finding(NOW, "n1", 1, trouble="no room"),
+        Finding(NOW, "n1", 1, trial=Trial(Passed.FAILED, "no such file", 2, 0.5)),
+    ],
+)
+def test_whatever_an_agent_answers_is_accepted(how: How, found: Finding) -> None:
+    item = checkpoint(3, verification=Verification(1, "n1", how, "2026-01-01T12:00:00Z", ("main",)))
+    said = {name: value for name, value in answer(item, {}, {"main": found}).items() if value is not None}
+    if "restore" in said:
+        said["restore"] = {name: value for name, value in said["restore"].items() if value is not None}
+    status = {"phase": "Stored", "version": 3, "verified": said}
+    body = {"metadata": {"name": "x"}, "spec": {"workload": "redis.1"}, "status": status}
+    result = prune_and_default(resource_of(kinds.CHECKPOINT), body)
+    assert result.unknown_fields == []
+    assert [str(error) for error in validate(resource_of(kinds.CHECKPOINT), result.body)] == []
 
 
 def test_a_secret_has_no_field_to_stand_in() -> None:
