@@ -20,6 +20,7 @@ from swarmkeep.agent.copier import Copier
 from swarmkeep.agent.copies import Copies
 from swarmkeep.agent.copy_reports import CopyReports
 from swarmkeep.agent.damage import KnownDamage
+from swarmkeep.agent.departures import Departures
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.endings import Endings
 from swarmkeep.agent.fencer import Fencer
@@ -224,6 +225,7 @@ async def _run(config: Config) -> int:
                     report.run(),
                     copier.run(),
                     standby.run(),
+                    Departures(node, client, containers, tracked).run(),
                     Sweeper(locations).run(),
                     Rewrapper(locations).run(),
                     damage.run(),

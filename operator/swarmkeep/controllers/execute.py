@@ -40,6 +40,7 @@ from swarmkeep.plan.actions import (
     Plan,
     PutWorkload,
     Release,
+    SendContainer,
     SetFinalizers,
     StatusPatch,
     Tell,
@@ -112,6 +113,9 @@ class Executor:
             case SetFinalizers():
                 patch = {"metadata": {"finalizers": list(action.finalizers) or None}}
                 await self._patch(MIGRATION, action.ref, patch, action.resource_version)
+            case SendContainer():
+                status = {"placement": dict(action.placement)}
+                await self._patch(WORKLOAD, action.ref, {"status": status}, action.resource_version, "status")
             case Constrain():
                 await self._swarm.constrain(action.service_id, action.constraints, action.version)
             case Release():

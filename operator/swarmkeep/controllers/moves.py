@@ -14,12 +14,16 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import MIGRATION, NODE, WORKLOAD
 from swarmkeep.model.migration import parse_migration
 from swarmkeep.model.node import parse_node
-from swarmkeep.model.swarm import Snapshot
+from swarmkeep.model.swarm import Service, Snapshot
 from swarmkeep.model.traits import parse_traits
 from swarmkeep.model.wire import section
+from swarmkeep.plan.container_placement import place
+from swarmkeep.plan.findings import Finding
 from swarmkeep.plan.migration import MigrationView
 from swarmkeep.plan.moving import Scene, Side
+from swarmkeep.plan.needs import needs_of
 from swarmkeep.plan.nodes import is_lost, is_ready
+from swarmkeep.plan.workload_status import WorkloadView
 
 
 def migration_view(world: World, ref: Ref) -> MigrationView:
@@ -53,17 +57,36 @@ def _scene(world: World, ref: Ref, source: str, target: str) -> Scene:
     if obj is None:
         return Scene(None, None, None, None, (), nodes, None, to)
     view = world.workload_view(ref)
-    workload = view.workload
+    workload, service = view.workload, swarm.services.get(view.workload.service_id)
     return Scene(
         workload=workload,
         policy=view.policy if view.selected else None,
         traits=parse_traits(obj),
-        service=swarm.services.get(workload.service_id),
+        service=service,
         tasks=swarm.tasks.get(workload.service_id, ()),
         nodes=nodes,
         source=_side(world, source or workload.claim.node, ref),
         target=to,
+        unfit=_unfit(world, view, obj, service, target),
     )
+
+
+def _unfit(world: World, view: WorkloadView, obj: Obj, service: Service | None, target: str) -> tuple[Finding, ...]:
+    if view.policy is None:
+        return ()
+    nodes, failures = world.node_facts()
+    needs = needs_of(
+        view.workload,
+        str(obj["metadata"].get("uid") or ""),
+        parse_traits(obj),
+        view.policy,
+        view.checkpoints,
+        nodes,
+        constraints=service.constraints if service is not None else (),
+        failed=failures.get(view.workload.ref),
+    )
+    verdicts = place(needs, nodes, view.policy.placement).verdicts
+    return next((verdict.reasons for verdict in verdicts if verdict.node == target), ())
 
 
 def _side(world: World, name: str, workload: Ref) -> Side | None:

@@ -12,7 +12,7 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.wire import Object, format_time, optional_time, parse_time, section
 
 FINALIZER = "swarmkeep.dev/placement"
-"""Keeps a Migration object while the Swarm may say what it said for it."""
+"""Keeps a Migration object while somebody may act upon what was said for it."""
 
 
 class Mode(StrEnum):
@@ -86,6 +86,30 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class StopOrder:
+    """Has an agent stop a plain container, with a final version as at any stop."""
+
+    node: str
+    container_id: str
+    epoch: int
+    """Of the claim: once anybody has taken it since, there is nothing to stop."""
+    withdrawn_at: datetime | None = None
+    """When no agent may begin any more; None while the order stands."""
+    settled_at: datetime | None = None
+    """When it was known that it runs on, or goes on elsewhere; None until then."""
+
+    def wire(self) -> dict[str, Any]:
+        """`status.stop`."""
+        return {
+            "node": self.node,
+            "containerID": self.container_id,
+            "epoch": self.epoch,
+            **({"withdrawnAt": format_time(self.withdrawn_at)} if self.withdrawn_at is not None else {}),
+            **({"settledAt": format_time(self.settled_at)} if self.settled_at is not None else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Migration:
     """A Migration as decisions need it."""
 
@@ -110,6 +134,9 @@ class Migration:
     """When each phase began, oldest first."""
     rounds: tuple[Round, ...]
     placement: Placement | None
+    """Of a service's task."""
+    stop: StopOrder | None
+    """Of a plain container."""
 
     @property
     def finished(self) -> bool:
@@ -117,14 +144,15 @@ class Migration:
         return self.phase in (MigrationPhase.DONE, MigrationPhase.FAILED)
 
     @property
-    def may_be_placed(self) -> bool:
-        """Whether the Swarm may still say what it said for this."""
-        return self.placement is not None and self.placement.returned_at is None
+    def is_binding(self) -> bool:
+        """Whether somebody may still act upon what was said for this: the Swarm, or an agent."""
+        placed = self.placement is not None and self.placement.returned_at is None
+        return placed or (self.stop is not None and self.stop.settled_at is None)
 
     @property
     def is_open(self) -> bool:
         """Whether anything of it is still under way."""
-        return self.may_be_placed or not (self.finished or self.deleting)
+        return self.is_binding or not (self.finished or self.deleting)
 
     @property
     def brings_versions(self) -> bool:
@@ -159,6 +187,7 @@ def parse_migration(obj: Object) -> Migration:
         phases=tuple((MigrationPhase(item["phase"]), parse_time(item["at"])) for item in status.get("phases") or ()),
         rounds=tuple(_round(item) for item in status.get("rounds") or ()),
         placement=_placement(section(status, "placement")),
+        stop=_stop(section(status, "stop")),
     )
 
 
@@ -181,4 +210,16 @@ def _placement(raw: Mapping[str, Any]) -> Placement | None:
         tuple(raw.get("constraints") or ()),
         raw.get("serviceVersion", 0),
         optional_time(raw.get("returnedAt")),
+    )
+
+
+def _stop(raw: Mapping[str, Any]) -> StopOrder | None:
+    if "node" not in raw:
+        return None
+    return StopOrder(
+        raw["node"],
+        raw.get("containerID", ""),
+        raw.get("epoch", 0),
+        optional_time(raw.get("withdrawnAt")),
+        optional_time(raw.get("settledAt")),
     )

@@ -111,6 +111,16 @@ class SetFinalizers:
 
 
 @dataclass(frozen=True, slots=True)
+class SendContainer:
+    """Has a node go on with a plain container that runs nowhere."""
+
+    ref: Ref
+    resource_version: str
+    placement: Mapping[str, Any]
+    """`status.placement` of the Workload."""
+
+
+@dataclass(frozen=True, slots=True)
 class Constrain:
     """Adds placement constraints to a service of the Swarm, noted in the status before."""
 
@@ -162,6 +172,7 @@ Action = (
     | DropCheckpoint
     | WishCheckpoint
     | SetFinalizers
+    | SendContainer
     | Constrain
     | Release
     | Tell

@@ -15,21 +15,22 @@ from typing import Any
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import LABEL_MIGRATION
-from swarmkeep.model.migration import FINALIZER, Migration, MigrationPhase, Mode, Placement, Round
+from swarmkeep.model.migration import FINALIZER, Migration, MigrationPhase, Mode, Placement, Round, StopOrder
 from swarmkeep.model.swarm import Task
 from swarmkeep.model.wire import format_time
-from swarmkeep.model.workload import Phase
+from swarmkeep.model.workload import End, Phase, Workload
 from swarmkeep.plan.actions import (
     Action,
     Constrain,
     Plan,
     Release,
+    SendContainer,
     SetFinalizers,
     StatusPatch,
     Tell,
     WishCheckpoint,
 )
-from swarmkeep.plan.moving import Scene, constraints_for, obstacles
+from swarmkeep.plan.moving import Scene, Side, constraints_for, obstacles
 from swarmkeep.plan.resolve import running_task
 
 LOOK_AGAIN = timedelta(seconds=2)
@@ -46,6 +47,8 @@ MOVE_LIMIT = timedelta(minutes=5)
 """The longest that it may take until the old task has ended, and then until the new one runs."""
 SETTLE = timedelta(seconds=5)
 """After the Swarm was told that all is as before: how long it may yet do what it had begun."""
+STOP_SETTLE = timedelta(seconds=30)
+"""After the order to stop a container was withdrawn: how long an agent that had begun may need to end it."""
 RECORD_LIMIT = timedelta(seconds=30)
 """How long after a start the record of its version is waited for."""
 RETURN_LIMIT = timedelta(minutes=10)
@@ -76,7 +79,7 @@ def plan_migration(view: MigrationView, now: datetime) -> Plan:
         return _clear_up(view, now)
     if item.failure:
         return _give_up(view, now)
-    if not view.swarm_known:
+    if not view.swarm_known and not _is_container(view):
         # Nothing can be judged, and nothing taken back: it comes back, or another operator leads.
         return Plan("", status=_says("the Swarm cannot be asked now"), wake_at=now + LOOK_AGAIN)
     match item.phase:
@@ -175,17 +178,21 @@ def _next_round(view: MigrationView, now: datetime) -> Plan:
 
 
 def _stop(view: MigrationView, now: datetime) -> Plan:
-    """Notes what the Swarm will be told. The telling is the next step."""
-    item, service = view.migration, view.scene.service
-    constraints = constraints_for(view.scene)
-    if service is None or not constraints:
-        return _refuse(view, now, f"the constraints of the service hold its tasks on {item.to} already")
+    """Notes what the Swarm, or the container's agent, will be told. The telling is the next step."""
+    item, service, workload = view.migration, view.scene.service, view.scene.workload
     hold: tuple[Action, ...] = ()
     if FINALIZER not in item.finalizers:
         hold = (SetFinalizers(item.ref, item.resource_version, (*item.finalizers, FINALIZER)),)
-    placement = Placement(service.id, constraints, service.version)
+    fields: dict[str, Any]
+    if workload is not None and workload.container_name is not None:
+        order = StopOrder(item.source, workload.container_id or "", item.epoch)
+        fields = {"stop": {**order.wire(), "withdrawnAt": None, "settledAt": None}}
+    else:
+        constraints = constraints_for(view.scene)
+        if service is None or not constraints:
+            return _refuse(view, now, f"the constraints of the service hold its tasks on {item.to} already")
+        fields = {"placement": {**Placement(service.id, constraints, service.version).wire(), "returnedAt": None}}
     tell = Tell(False, "Moving", f"is stopped on {item.source}, to go on on {item.to}", workload=_ref(view))
-    fields = {"placement": {**placement.wire(), "returnedAt": None}}
     plan = _to(view, MigrationPhase.MOVING, now, f"{_ref(view)} is being stopped on {item.source}", fields, tell)
     return replace(plan, actions=(*hold, *plan.actions))
 
@@ -195,6 +202,8 @@ def _move(view: MigrationView, now: datetime) -> Plan:
     problem = _mishap(view, now)
     if problem:
         return _fail(view, now, problem)
+    if item.stop is not None and scene.workload is not None:
+        return _move_container(view, scene.workload, now)
     placement, service, workload = item.placement, scene.service, scene.workload
     if placement is None or service is None or workload is None:
         return _fail(view, now, "its status does not say what the Swarm was told")
@@ -214,13 +223,42 @@ def _move(view: MigrationView, now: datetime) -> Plan:
     return Plan("", status=StatusPatch({"placement": anew.wire()}, guarded=True), wake_at=now)
 
 
+def _move_container(view: MigrationView, workload: Workload, now: datetime) -> Plan:
+    """The agent of its node reads the order in the status. When it has ended there the target goes on with it."""
+    item = view.migration
+    text = f"{_ref(view)} has ended on {item.source}, and comes up on {item.to}"
+    if workload.claim.epoch > item.epoch:
+        return _to(view, MigrationPhase.RESTORING, now, text)
+    if workload.claim.node:
+        return Plan("", wake_at=_limit(item, now))
+    if not _was_stopped(workload):
+        return _fail(view, now, f"it has ended by itself on {item.source}")
+    plan = _to(view, MigrationPhase.RESTORING, now, text)
+    return replace(plan, actions=(_send(view, workload, item.to, now), *plan.actions))
+
+
+def _send(view: MigrationView, workload: Workload, node: str, now: datetime) -> SendContainer:
+    placement = {
+        "node": node,
+        "reason": "Migration",
+        "message": f"for migration {view.migration.ref.name}",
+        "at": format_time(now),
+        "epoch": workload.claim.epoch,
+    }
+    return SendContainer(workload.ref, workload.resource_version, placement)
+
+
+def _was_stopped(workload: Workload) -> bool:
+    return workload.last_end is not None and workload.last_end.how is End.STOPPED
+
+
 def _restore(view: MigrationView, now: datetime) -> Plan:
     item = view.migration
     where = runs_on(view)
     if not where:
         problem = _mishap(view, now)
         return _fail(view, now, problem) if problem else Plan("", wake_at=_limit(item, now))
-    if item.may_be_placed:
+    if item.is_binding:
         return _return(view, now)
     return _finish(view, now, where)
 
@@ -253,14 +291,15 @@ def _finish(view: MigrationView, now: datetime, where: str) -> Plan:
 def _give_up(view: MigrationView, now: datetime) -> Plan:
     """A failure is noted: the Swarm is free again, and then it is seen where the workload runs."""
     item = view.migration
-    if item.may_be_placed:
+    if item.is_binding:
         return _return(view, now)
-    where = runs_on(view) if view.swarm_known else ""
+    known = view.swarm_known or _is_container(view)
+    where = runs_on(view) if known else ""
     if where and not _may_yet_stop(view, now):
         return _finish(view, now, where)
-    returned_at = item.placement.returned_at if item.placement else None
+    returned_at = item.placement.returned_at if item.placement else item.stop.settled_at if item.stop else None
     due = (returned_at or item.phase_since or now) + RETURN_LIMIT
-    if now >= due or (view.swarm_known and not _is_wanted(view.scene)):
+    if now >= due or (known and not _is_wanted(view.scene)):
         text = f"{item.failure}; it runs nowhere now: see docker service ps, and describe wl {item.workload}"
         return _to(view, MigrationPhase.FAILED, now, text)
     return Plan("", wake_at=min(due, now + LOOK_AGAIN))
@@ -274,9 +313,16 @@ def _may_yet_stop(view: MigrationView, now: datetime) -> bool:
     return workload.claim.epoch == view.migration.epoch and now < placement.returned_at + SETTLE
 
 
+def _is_container(view: MigrationView) -> bool:
+    """Whether it is a plain container, which is none of the Swarm's business."""
+    return view.scene.workload is not None and view.scene.workload.container_name is not None
+
+
 def _is_wanted(scene: Scene) -> bool:
     """Whether the Swarm has a place for it, though there may be no task in that just now."""
     slot = scene.workload.slot if scene.workload is not None else None
+    if scene.workload is not None and scene.workload.container_name is not None:
+        return True
     if scene.service is None or slot is None:
         return False
     return any(_wants(scene, slot)) or sum(task.wanted for task in scene.tasks) < scene.service.replicas
@@ -289,7 +335,7 @@ def _wants(scene: Scene, slot: int) -> Iterator[Task]:
 def _clear_up(view: MigrationView, now: datetime) -> Plan:
     """Finished, or deleted in the middle: what the Swarm was told is taken back, then the object may go."""
     item = view.migration
-    if item.may_be_placed:
+    if item.is_binding:
         return _return(view, now)
     if FINALIZER not in item.finalizers:
         return Plan("")
@@ -300,6 +346,8 @@ def _clear_up(view: MigrationView, now: datetime) -> Plan:
 def _return(view: MigrationView, now: datetime) -> Plan:
     """Takes back what the Swarm was told. Whether it was told at all does not matter."""
     item = view.migration
+    if item.stop is not None:
+        return _withdraw(view, item.stop, now)
     if item.placement is None:
         return Plan("")
     placement = item.placement
@@ -309,22 +357,55 @@ def _return(view: MigrationView, now: datetime) -> Plan:
     return Plan(text, (step,), StatusPatch({"placement": done.wire()}), now)
 
 
+def _withdraw(view: MigrationView, order: StopOrder, now: datetime) -> Plan:
+    """No agent may begin to stop the container any more; then it is waited for until somebody has it."""
+    item, workload = view.migration, view.scene.workload
+    withdrawn_at = order.withdrawn_at or now
+    settled = StatusPatch({"stop": replace(order, withdrawn_at=withdrawn_at, settled_at=now).wire()}, guarded=True)
+    if workload is None or (workload.claim.node and workload.claim.epoch > item.epoch):
+        return Plan("", status=settled, wake_at=now)
+    if order.withdrawn_at is None:
+        status = StatusPatch({"stop": replace(order, withdrawn_at=now).wire()}, guarded=True)
+        return Plan(f"{item.ref}: the order to stop {_ref(view)} is withdrawn", status=status, wake_at=now)
+    if now >= withdrawn_at + RETURN_LIMIT:
+        return Plan("", status=settled, wake_at=now)
+    if workload.claim.node:
+        # Its agent may have begun right before.
+        due = withdrawn_at + STOP_SETTLE
+        return Plan("", status=settled, wake_at=now) if now >= due else Plan("", wake_at=due)
+    if not _was_stopped(workload):
+        return Plan("", status=settled, wake_at=now)
+    source, sent = view.scene.source, workload.placement
+    back = item.to if source is None or source.lost else item.source
+    if sent is not None and sent.epoch == workload.claim.epoch and (sent.node == back or sent.node != item.to):
+        return Plan("", wake_at=withdrawn_at + RETURN_LIMIT)
+    text = f"{back} is to go on with {_ref(view)}"
+    return Plan(text, (_send(view, workload, back, now),), wake_at=now + LOOK_AGAIN)
+
+
 def runs_on(view: MigrationView) -> str:
     """The node on which it runs with nobody meaning to stop it; empty when that is not so, or not certain."""
     workload = view.scene.workload
     if workload is None or workload.phase is not Phase.RUNNING:
         return ""
+    if workload.container_name is not None:
+        # Its claim goes as soon as its process does, and the next one is of the next epoch.
+        stale = view.migration.phase is MigrationPhase.RESTORING and workload.claim.epoch == view.migration.epoch
+        lost = any(one is not None and one.lost and one.name == workload.claim.node for one in _sides(view))
+        return "" if stale or lost else workload.claim.node
     task = running_task(workload.slot, view.scene.tasks)
     holder = next((node for node in view.scene.nodes if task is not None and node.id == task.node_id), None)
     if task is None or holder is None or not holder.ready:
         return ""
     start = workload.last_start
     came_up = workload.claim.epoch == view.migration.epoch or (start is not None and start.task_id == task.id)
-    side = next(
-        (one for one in (view.scene.source, view.scene.target) if one is not None and one.swarm == holder), None
-    )
+    side = next((one for one in _sides(view) if one is not None and one.swarm == holder), None)
     name = side.name if side is not None else holder.hostname
     return name if came_up and name == workload.claim.node and not (side is not None and side.lost) else ""
+
+
+def _sides(view: MigrationView) -> tuple[Side | None, ...]:
+    return view.scene.source, view.scene.target
 
 
 def _mishap(view: MigrationView, now: datetime) -> str:
@@ -332,15 +413,20 @@ def _mishap(view: MigrationView, now: datetime) -> str:
     item, scene = view.migration, view.scene
     if scene.workload is None:
         return f"the workload {item.workload} was deleted"
-    if scene.service is None:
-        return "the service was removed"
-    if not _is_wanted(scene):
-        return "the service was scaled down"
     target = scene.target
-    if target is None or target.lost or not target.ready or target.swarm is None or not target.swarm.ready:
+    if scene.workload.container_name is None:
+        if scene.service is None:
+            return "the service was removed"
+        if not _is_wanted(scene):
+            return "the service was scaled down"
+        if target is None or target.swarm is None or not target.swarm.ready:
+            return f"{item.to} was lost"
+        if target.swarm.availability == "drain":
+            return f"{item.to} is being drained"
+    elif scene.workload.claim.node == item.source and (scene.source is None or scene.source.lost):
+        return f"{item.source} was lost"
+    if target is None or target.lost or not target.ready:
         return f"{item.to} was lost"
-    if target.swarm.availability == "drain":
-        return f"{item.to} is being drained"
     if now >= _limit(item, now):
         minutes = MOVE_LIMIT.total_seconds() / 60
         what = (
@@ -361,12 +447,10 @@ def _limit(item: Migration, now: datetime) -> datetime:
 def _refusal(view: MigrationView) -> str:
     """Why it is not done; nothing was stopped so far."""
     item = view.migration
-    older = [one for one in view.rivals if _rank(one) < _rank(item) or one.may_be_placed]
+    older = [one for one in view.rivals if _rank(one) < _rank(item) or one.is_binding]
     if older:
         return f"migration {older[0].ref.name} of it is under way"
-    if view.hindrance:
-        return view.hindrance
-    return "; ".join(obstacles(view.scene, item.to))
+    return view.hindrance or "; ".join(obstacles(view.scene, item.to))
 
 
 def _left(view: MigrationView) -> str:

@@ -13,7 +13,7 @@ from swarmkeep.model.policy import Policy, RestoreOn
 from swarmkeep.model.swarm import Mode, Service, SwarmNode, Task
 from swarmkeep.model.traits import ContainerTraits
 from swarmkeep.model.workload import Phase, Workload
-from swarmkeep.plan.findings import Severity
+from swarmkeep.plan.findings import Finding, Severity
 from swarmkeep.plan.node_doctor import obstacles_for
 from swarmkeep.plan.placement import may_run_on
 from swarmkeep.plan.resolve import running_task
@@ -21,6 +21,9 @@ from swarmkeep.plan.workload_doctor import examine_container
 
 _STILL = frozenset({"", "completed", "rollback_completed"})
 """States of a service's last update in which the Swarm does nothing about it."""
+
+_BESIDE = frozenset({"NoRoom", "ImageMissing", "OtherMachine"})
+"""Codes of what makes a target unfit and is not judged here by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Scene:
     """Where the workload's claim is held."""
     target: Side | None
     """None when there is no such node."""
+    unfit: tuple[Finding, ...] = ()
+    """What keeps the target from going on with it, as explain-placement says."""
 
 
 def obstacles(scene: Scene, target: str) -> tuple[str, ...]:
@@ -65,9 +70,9 @@ def obstacles(scene: Scene, target: str) -> tuple[str, ...]:
     workload, service = scene.workload, scene.service
     if workload is None:
         return ("there is no such workload",)
-    if workload.container_name is not None:
-        return ("it is a plain container: only tasks of services are moved so far",)
     found = [*_workload(scene, workload, target)]
+    if workload.container_name is not None:
+        return (*found, *_container(scene, workload, target))
     found += _target(scene, target)
     if service is None:
         found.append(f"the Swarm has no service {workload.service_name}")
@@ -103,6 +108,8 @@ def _workload(scene: Scene, workload: Workload, target: str) -> Iterator[str]:
         yield f"{source}, which runs it, is lost"
     if source == target:
         yield f"it runs on {target} already"
+    if workload.order is not None:
+        yield "a Restore says how it is to come up next, and would be answered by this move; let that end first"
     policy = scene.policy
     if policy is None:
         yield f"its policy {workload.policy} is gone, cannot be carried out, or does not select it any more"
@@ -114,6 +121,16 @@ def _workload(scene: Scene, workload: Workload, target: str) -> Iterator[str]:
     for finding in examine_container(scene.traits, policy) if scene.traits else ():
         if finding.severity is Severity.PROBLEM:
             yield finding.message
+
+
+def _container(scene: Scene, workload: Workload, name: str) -> Iterator[str]:
+    """SwarmKeep itself places it: what holds for a node that is to take over from a lost one holds here."""
+    if workload.container_id is None:
+        yield "nobody has reported which container it is"
+    if scene.target is None:
+        yield f"there is no node {name}"
+    elif workload.claim.node != name:
+        yield from (f"{name}: {finding.message}" for finding in scene.unfit)
 
 
 def _target(scene: Scene, name: str) -> Iterator[str]:
@@ -135,6 +152,9 @@ def _target(scene: Scene, name: str) -> Iterator[str]:
         yield f"{name} reaches none of the policy's locations ({', '.join(scene.policy.locations)})"
     if scene.source is not None:
         for finding in obstacles_for(target.facts, scene.source.facts):
+            yield f"{name}: {finding.message}"
+    for finding in scene.unfit:
+        if finding.code in _BESIDE:
             yield f"{name}: {finding.message}"
 
 

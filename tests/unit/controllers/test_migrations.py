@@ -74,7 +74,7 @@ class Stage:
                 "versions": VERSIONS,
             }
             found |= {"locations": [{"name": "main", "reachable": True, "id": "abc"}]}
-            found |= {"features": {"cgroupVersion": 2, "lazyPages": True}}
+            found |= {"features": {"cgroupVersion": 2, "lazyPages": True, "createsContainers": True}}
             self.api.put(NODE, {"metadata": {"name": name, "uid": name, "generation": 1}, "status": found})
             lease = {"metadata": {"name": name, "namespace": "swarmkeep-nodes"}, "spec": {}}
             self.api.put(LEASE, lease)
@@ -391,5 +391,120 @@ def test_whenever_it_dies_its_successor_comes_to_an_end_and_the_swarm_is_as_it_w
             assert obj["status"]["runsOn"] == holder or obj["status"]["message"].startswith("nothing was stopped")
         if not mishap:
             assert obj["status"]["phase"] == "Done"
+
+    asyncio.run(rehearse())
+
+
+class ContainerStage(Stage):
+    """The same with a plain container, which the nodes' agents stop and create, as they do when `act` is called."""
+
+    def __init__(self, mode: str = "StopAndCopy") -> None:
+        super().__init__(mode)
+        self.swarm.remove("redis")
+        obj = self.workload
+        obj["spec"] = {"policy": "redis", "type": "Container", "container": {"name": "web"}}
+        policy = policy_object(retention={"keepLast": 50}, selector={"container": "web"})
+        self.api.put(POLICY, policy)
+        self.api.put(WORKLOAD, obj)
+        self._workload(container={"id": "c1"}, lastStart={"how": "Fresh", "reason": "NoVersion", "at": stamp(90)})
+        self._store("redis.1-v1", 1, "Schedule", bytes_=10)
+        self.lost: set[str] = set()
+        self._report()
+
+    def _report(self) -> None:
+        """What the agents see of Docker."""
+        holder = self.workload["status"]["claim"]["node"]
+        for name in {"n1", "n2", "n3"} - self.lost:
+            node = self.api.objects["nodes", Ref("", name)]
+            mine = [{"name": "web", "id": "c1", "running": True, "policies": ["default/redis"]}]
+            self.api.put(NODE, {**node, "status": {**node["status"], "containers": mine if name == holder else []}})
+
+    def lose(self, name: str) -> None:
+        super().lose(name)
+        self.lost.add(name)
+
+    def act(self) -> None:
+        self._act()
+        self._report()
+
+    def _act(self) -> None:
+        super().act()
+        status = self.workload["status"]
+        claim, sent = status["claim"], status.get("placement") or {}
+        obj = self.api.objects.get(("migrations", Ref("default", "move")), {"metadata": {}})
+        order = obj.get("status", {}).get("stop", {})
+        stands = obj.get("status", {}).get("phase") == "Moving" and not obj["status"].get("failure")
+        stands = stands and "withdrawnAt" not in order and "deletionTimestamp" not in obj["metadata"]
+        number = status["newestVersion"]["number"]
+        if stands and (claim["node"], claim["epoch"]) == (order["node"], order["epoch"]) and "n1" not in self.lost:
+            self._store(f"redis.1-v{number + 1}", number + 1, "Final", bytes_=1_000_000)
+            ended = {"how": "Stopped", "at": format_time(self.now), "finalVersion": number + 1}
+            newest = {"number": number + 1, "takenAt": format_time(self.now), "specHash": "hash"}
+            self._workload(phase="Stopped", claim={**claim, "node": ""}, lastEnd=ended, newestVersion=newest)
+            return
+        goes_on = sent.get("epoch") == claim["epoch"] and sent.get("node") not in (claim["node"], *self.lost)
+        if goes_on and (not claim["node"] or claim["node"] in self.lost):
+            start = {"how": "Restored", "reason": "Reschedule", "version": number}
+            self._workload(
+                phase="Running",
+                claim={"node": sent["node"], "epoch": claim["epoch"] + 1},
+                lastStart={**start, "at": format_time(self.now + timedelta(seconds=1))},
+            )
+
+
+@pytest.mark.parametrize("mode", ["StopAndCopy", "PreCopy"])
+def test_a_plain_container_is_stopped_by_its_agent_and_sent_to_the_target(mode: str) -> None:
+    stage = ContainerStage(mode)
+    asyncio.run(stage.until_ended())
+    status = stage.status()
+    assert stage.phases[-3:] == ["Moving", "Restoring", "Done"], status
+    assert (status["runsOn"], status["downtimeSeconds"]) == ("n2", 4.0)
+    assert stage.workload["status"]["placement"]["reason"] == "Migration"
+    assert stage.api.objects["migrations", Ref("default", "move")]["metadata"].get("finalizers") is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(["StopAndCopy", "PreCopy"]),
+    st.lists(st.tuples(st.integers(1, 8), st.booleans()), min_size=0, max_size=4),
+    st.sampled_from(["", "n1", "n2", "deleted"]),
+    st.integers(0, 6),
+)
+def test_a_plain_container_is_never_left_without_a_node_to_go_on(
+    mode: str, kills: list[tuple[int, bool]], mishap: str, after: int
+) -> None:
+    async def rehearse() -> None:
+        stage = ContainerStage(mode)
+        pending = list(kills)
+        for cycle in range(60):
+            stage.api.writes, stage.api.crash_at = 0, 0
+            obj = stage.api.objects.get(("migrations", Ref("default", "move")))
+            ended = obj is None or obj.get("status", {}).get("phase") in ("Done", "Failed")
+            if ended and not pending and cycle > after + 3:
+                break
+            if cycle == after and mishap.startswith("n"):
+                stage.lose(mishap)
+            if cycle == after and mishap == "deleted":
+                await stage.api.delete(MIGRATION, "move", "default")
+            if pending:
+                at, carried_out = pending.pop()
+                stage.api.crash_at, stage.api.carried_out = stage.api.writes + at, carried_out
+            try:
+                await stage.live()
+            except Crash:
+                continue
+            stage.act()
+            stage.now += timedelta(seconds=10)
+        status = stage.workload["status"]
+        assert status["phase"] == "Running"
+        assert status["claim"]["node"] not in ("", *stage.lost)
+        obj = stage.api.objects.get(("migrations", Ref("default", "move")))
+        if mishap == "deleted":
+            assert obj is None
+            return
+        assert obj is not None
+        assert obj["status"]["phase"] in ("Done", "Failed")
+        if not mishap:
+            assert (obj["status"]["phase"], status["claim"]) == ("Done", {"node": "n2", "epoch": 2})
 
     asyncio.run(rehearse())

@@ -11,8 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmkeep.model.checkpoint import CheckpointPhase, Reason
-from swarmkeep.model.migration import FINALIZER, Migration, MigrationPhase, Placement, Round, parse_migration
-from swarmkeep.plan.actions import Constrain, Plan, Release, SetFinalizers, Tell, WishCheckpoint
+from swarmkeep.model.migration import (
+    FINALIZER,
+    Migration,
+    MigrationPhase,
+    Placement,
+    Round,
+    StopOrder,
+    parse_migration,
+)
+from swarmkeep.model.workload import Workload, parse_workload
+from swarmkeep.plan.actions import Constrain, Plan, Release, SendContainer, SetFinalizers, Tell, WishCheckpoint
+from swarmkeep.plan.findings import problem
 from swarmkeep.plan.migration import (
     MAX_ROUNDS,
     MOVE_LIMIT,
@@ -22,12 +32,13 @@ from swarmkeep.plan.migration import (
     ROUNDS_LIMIT,
     SETTLE,
     SMALL_BYTES,
+    STOP_SETTLE,
     MigrationView,
     another_round,
     plan_migration,
 )
 
-from ..objects import NOW, ago, checkpoint, service, stamp, task, workload
+from ..objects import NOW, ago, checkpoint, service, stamp, task, workload, workload_object
 from .test_moving import scene, side
 
 PHASES = {
@@ -97,6 +108,7 @@ def test_it_is_admitted_with_where_it_ran() -> None:
     [
         ({"on": {"target": side(3, ready=False)}}, "n3 is not ready"),
         ({"hindrance": "restore back of it is under way"}, "restore back"),
+        ({"on": {"workload": workload(order={"uid": "o", "restore": "back"})}}, "a Restore says"),
         ({"rivals": (replace(migration(), created_at=ago(90), ref=migration().ref),)}, "migration move of it"),
     ],
 )
@@ -338,3 +350,99 @@ def test_a_round_that_does_not_end_ends_the_move_before_anything_stops(
     plan = decide(pre_copying(begun), checkpoints=found, on={"target": side(3, standby_message=message)})
     assert says(plan)["phase"] == "Failed"
     assert said in says(plan)["message"]
+
+
+# Plain containers
+
+
+def container(claim: str = "n1", epoch: int = 1, **status: Any) -> Workload:
+    obj = workload_object("web", claim=claim, claim_epoch=epoch, container={"id": "c1"}, **status)
+    obj["spec"] = {"policy": "redis", "type": "Container", "container": {"name": "web"}}
+    return parse_workload(obj)
+
+
+ORDER = StopOrder("n1", "c1", 1)
+STOPPED: dict[str, Any] = {"phase": "Stopped", "lastEnd": {"how": "Stopped", "at": stamp(3), "finalVersion": 5}}
+UP: dict[str, Any] = {"lastStart": {"how": "Restored", "reason": "Reschedule", "version": 5, "at": stamp(2)}}
+
+
+def ordered(phase: MigrationPhase, **fields: Any) -> Migration:
+    return replace(migration(phase), stop=ORDER, finalizers=(FINALIZER,), **fields)
+
+
+def on_container(item: Migration, now: datetime = NOW, found: Workload | None = None, **fields: Any) -> Plan:
+    plain: dict[str, Any] = {"workload": found or container(), "service": None, "tasks": (), **fields.pop("on", {})}
+    return decide(item, now, on=plain, swarm_known=False, **fields)
+
+
+def test_a_plain_container_is_ordered_to_stop_by_a_note_for_its_agent() -> None:
+    plan = on_container(migration(MigrationPhase.PENDING))
+    assert [type(action) for action in plan.actions] == [SetFinalizers, Tell]
+    assert says(plan)["stop"] == {**ORDER.wire(), "withdrawnAt": None, "settledAt": None}
+    assert on_container(ordered(MigrationPhase.MOVING)).actions == ()
+
+
+def test_what_keeps_the_target_from_running_a_container_refuses_the_move() -> None:
+    unfit = (problem("PortTaken", "the node's port 80 is taken"),)
+    plan = on_container(migration(), on={"unfit": unfit})
+    assert "n3: the node's port 80 is taken" in says(plan)["message"]
+
+
+def test_when_it_has_ended_the_target_goes_on_with_it() -> None:
+    plan = on_container(ordered(MigrationPhase.MOVING), found=container("", **STOPPED))
+    sent = plan.actions[0]
+    assert isinstance(sent, SendContainer)
+    assert (sent.placement["node"], sent.placement["epoch"], sent.placement["reason"]) == ("n3", 1, "Migration")
+    assert says(plan)["phase"] == "Restoring"
+
+
+def test_when_it_runs_there_the_order_is_settled_and_then_it_is_done() -> None:
+    there = container("n3", 2, **UP)
+    first = on_container(ordered(MigrationPhase.RESTORING), found=there)
+    assert says(first)["stop"] == {**ORDER.wire(), "withdrawnAt": stamp(), "settledAt": stamp()}
+    settled = replace(ordered(MigrationPhase.RESTORING), stop=replace(ORDER, withdrawn_at=NOW, settled_at=NOW))
+    found = says(on_container(settled, found=there, checkpoints=(FINAL,)))
+    assert (found["phase"], found["runsOn"], found["downtimeSeconds"]) == ("Done", "n3", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "on", "said"),
+    [
+        (container("", phase="Stopped", lastEnd={"how": "Exited", "at": stamp(1)}), {}, "ended by itself on n1"),
+        (container(), {"target": side(3, lost=True)}, "n3 was lost"),
+        (container(), {"source": side(1, lost=True)}, "n1 was lost"),
+    ],
+)
+def test_what_goes_wrong_with_a_container_withdraws_the_order(found: Workload, on: Any, said: str) -> None:
+    assert said in says(on_container(ordered(MigrationPhase.MOVING), found=found, on=on))["failure"]
+    failed = ordered(MigrationPhase.MOVING, failure=said)
+    assert says(on_container(failed, found=found, on=on))["stop"]["withdrawnAt"] == stamp()
+
+
+def withdrawn(ago_s: float = 1, **fields: Any) -> Migration:
+    order = replace(ORDER, withdrawn_at=ago(ago_s))
+    return replace(ordered(MigrationPhase.MOVING, **{"failure": "n3 was lost", **fields}), stop=order)
+
+
+@pytest.mark.parametrize("fields", [{}, {"failure": "", "deleting": True}])
+def test_a_container_that_had_stopped_already_is_taken_up_where_it_was(fields: Any) -> None:
+    plan = on_container(withdrawn(**fields), found=container("", **STOPPED))
+    (sent,) = plan.actions
+    assert isinstance(sent, SendContainer)
+    assert sent.placement["node"] == "n1"
+    waiting = container("", **STOPPED, placement={"node": "n1", "epoch": 1})
+    assert on_container(withdrawn(**fields), found=waiting).actions == ()
+    up = on_container(withdrawn(**fields), found=container("n1", 2, **UP))
+    assert says(up)["stop"]["settledAt"] == stamp()
+
+
+def test_one_that_the_user_let_end_is_not_taken_up() -> None:
+    over = container("", phase="Stopped", lastEnd={"how": "Exited", "at": stamp(1)})
+    plan = on_container(withdrawn(), found=over)
+    assert plan.actions == ()
+    assert says(plan)["stop"]["settledAt"] == stamp()
+
+
+def test_one_that_may_be_about_to_stop_is_waited_for() -> None:
+    assert on_container(withdrawn()).status is None
+    assert says(on_container(withdrawn(STOP_SETTLE.total_seconds())))["stop"]["settledAt"] == stamp()

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 CALL_LIMIT_S = 10.0
 """The longest that one question to Docker may take."""
+STOP_SLACK_S = 15.0
+"""How much longer than its grace period a stop may take: docker-py waits ten seconds more than it is told."""
 PULL_LIMIT_S = 900.0
 """The longest that pulling an image may take."""
 PULL_SILENCE_S = 60.0
@@ -133,6 +135,29 @@ class Containers:
     async def end_unborn(self, container_id: str) -> None:
         """Kills whatever is in the cgroup of a container that is being restored, CRIU too: the restore then fails."""
         await asyncio.to_thread(kill_members, container_id)
+
+    async def stop(self, container_id: str) -> None:
+        """Stops a container as `docker stop` does, in its own time; nothing happens when it does not run.
+
+        Raises NotFound, Unavailable.
+        """
+        limit_s = round((await self.cached(container_id)).stop_timeout_s + self._call_limit_s)
+
+        def stop() -> None:
+            # A client of its own: Docker answers only when the container has ended.
+            client = docker.DockerClient(base_url=self._url, version="auto", timeout=limit_s)
+            try:
+                client.api.stop(container_id)
+            finally:
+                client.close()
+
+        try:
+            async with asyncio.timeout(limit_s + STOP_SLACK_S):
+                await asyncio.to_thread(stop)
+        except docker.errors.NotFound as error:
+            raise NotFound(f"Docker does not know it: {error.explanation}") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
+            raise Unavailable(f"Docker at {self._url} has not stopped {container_id}: {str(error)[:300]}") from error
 
     async def remove(self, container_id: str, *, volumes: bool = False) -> None:
         """Removes a container, running or not; nothing happens when it is gone. Raises Unavailable.

@@ -28,6 +28,9 @@ class Docker:
         self.listed: dict[str, Any] = {}
         """What the list says of each, beside its id."""
         self.slow_s = 0.0
+        self.stop_s = 0.0
+        self.stopped: list[str] = []
+        """What each stop said of the grace period: nothing, so that the container's own holds."""
         self.events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._path = path
         self._runner: web.AppRunner | None = None
@@ -37,6 +40,7 @@ class Docker:
         app.router.add_get("/version", self._version)
         app.router.add_get("/{api}/containers/json", self._list)
         app.router.add_get("/{api}/containers/{id}/json", self._inspect)
+        app.router.add_post("/{api}/containers/{id}/stop", self._stop)
         app.router.add_delete("/{api}/containers/{id}", self._remove)
         app.router.add_get("/{api}/images/json", self._images)
         app.router.add_get("/{api}/events", self._events)
@@ -66,6 +70,13 @@ class Docker:
         if not found:
             return web.json_response({"message": "No such container"}, status=404)
         return web.json_response(found)
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        await asyncio.sleep(self.stop_s)
+        if request.match_info["id"] not in self.containers:
+            return web.json_response({"message": "No such container"}, status=404)
+        self.stopped.append(request.query_string)
+        return web.Response(status=204)
 
     async def _remove(self, request: web.Request) -> web.Response:
         if self.containers.pop(request.match_info["id"], None) is None:
@@ -171,6 +182,21 @@ async def test_removes_what_may_be_gone_already(docker: Docker, containers: Cont
     await containers.remove("a")
     await containers.remove("a")
     assert docker.containers == {}
+
+
+async def test_stops_in_the_containers_own_time(docker: Docker, tmp_path: Path) -> None:
+    containers = Containers(docker.url, call_limit_s=1.0)
+    await containers.inspect("a")
+    docker.stop_s = 2.5
+    await containers.stop("a")
+    assert docker.stopped == [""], "slower than any answer may be, and with no grace period but its own"
+    docker.stop_s = 0.0
+    with pytest.raises(NotFound):
+        await containers.stop("b")
+    await docker.stop()
+    with pytest.raises(Unavailable):
+        await containers.stop("a")
+    await containers.close()
 
 
 async def test_follows_events_over_a_broken_connection(
