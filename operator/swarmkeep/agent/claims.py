@@ -13,7 +13,7 @@ from swarmkeep.kube.client import Client, Obj
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.model.wire import section
-from swarmkeep.model.workload import Claim, Phase, Workload, parse_workload
+from swarmkeep.model.workload import Assignment, Claim, Phase, Workload, parse_workload
 from swarmkeep.plan.ends import EndBefore, SeenEnd, end_before
 from swarmkeep.plan.orders import with_start_noted
 
@@ -37,6 +37,8 @@ class Busy:
     retry_after_s: float
     holder: Claim | None = None
     """The claim of the node that has it; None when that is not known."""
+    placement: Assignment | None = None
+    """Where the operator last sent it, if it is a plain container."""
 
 
 class Claims:
@@ -55,15 +57,22 @@ class Claims:
         """What an Event about the workload has to name: with its uid once it was read."""
         return self._identities.get(ref, _address(ref))
 
-    async def take(self, ref: Ref, phase: Phase, seen: SeenEnd | None = None) -> Taken | Busy:
+    async def take(
+        self, ref: Ref, phase: Phase, seen: SeenEnd | None = None, *, container: str | None = None
+    ) -> Taken | Busy:
         """Takes the claim if it is free, ours already, or its holder's lease has run out; each time under a new epoch.
 
         `seen` is how the task before ended, if this node saw it. The end is written together with the claim: nobody
-        could tell later that the claim came from a node that was lost.
+        could tell later that the claim came from a node that was lost. `container` is the name of a plain container;
+        one that the operator has sent to another node is that node's.
 
         Raises NotFound when there is no such workload, Unavailable when the API does not answer.
         """
         before = await self.read(ref)
+        if before.container_name != container:
+            return Busy(f"the workload {ref} is that of {before.source}: choose another name", 1.0)
+        if before.placement is not None and before.is_placed_elsewhere(self._node):
+            return Busy(f"{before.placement.node} was told to go on with {ref}", 0.5)
         holder = before.claim.node
         other = holder if holder not in ("", self._node) else None
         claim = Claim(self._node, before.claim.epoch + 1)
@@ -78,7 +87,7 @@ class Claims:
             )
         except LeaseAlive as alive:
             message = f"{other} has the right to run {ref} and is alive"
-            return Busy(message, max(0.02, alive.retry_after_s or 0.2), before.claim)
+            return Busy(message, max(0.02, alive.retry_after_s or 0.2), before.claim, before.placement)
         except Conflict:
             return Busy(f"somebody else changed {ref} at the same time", 0.05)
         return Taken(claim, before, end, other is not None)

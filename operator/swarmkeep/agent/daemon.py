@@ -35,8 +35,11 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.mender import Mender
 from swarmkeep.agent.node_report import NodeReport
 from swarmkeep.agent.observer import Observer
+from swarmkeep.agent.placements import Placements
 from swarmkeep.agent.plain_containers import PlainContainers
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.records import Records
+from swarmkeep.agent.revivals import Revivals
 from swarmkeep.agent.rewrapper import Rewrapper
 from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.containers import Containers
@@ -49,6 +52,7 @@ from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import ShimServer
+from swarmkeep.agent.stale_copies import StaleCopies
 from swarmkeep.agent.standby import Standby
 from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.stops import Stops
@@ -147,6 +151,8 @@ async def _run(config: Config) -> int:
         volumes,
         hooks,
     )
+    stale = StaleCopies(node, containers, claims, story, Journal(settings.state_dir / "past"))
+    postmortem = Postmortem(desired, restores, tracked)
     starts = Starts(
         node,
         boot_id,
@@ -165,6 +171,8 @@ async def _run(config: Config) -> int:
         settings.fence_after,
         story,
         volumes,
+        postmortem,
+        stale,
         lazy_pages=features.lazy_pages,
     )
     stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
@@ -183,7 +191,8 @@ async def _run(config: Config) -> int:
         freezes,
         fencer,
         unseen,
-        restores,
+        postmortem,
+        stale,
         tracked,
         TraitsReader(),
     )
@@ -194,7 +203,8 @@ async def _run(config: Config) -> int:
     mender = Mender(client, locations, Journal(settings.state_dir / "mended"), settings.state_dir / "mending")
     host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
     plain = PlainContainers(containers, desired)
-    report = NodeReport(node, client, features, host, locations, tracked, standby, plain)
+    placements = Placements(node, client, claims, containers, desired, locations, catalogue, story)
+    report = NodeReport(node, client, features, host, locations, tracked, standby, plain, placements)
     server = ShimServer(
         settings.run_dir / "shim.sock", {"create": trials.before(starts.converse), "kill": stops.converse}
     )
@@ -224,6 +234,9 @@ async def _run(config: Config) -> int:
                     endings.run(),
                     report.run(),
                     copier.run(),
+                    placements.run(),
+                    stale.run(),
+                    Revivals(containers, desired, tracked).run(),
                     standby.run(),
                     Departures(node, client, containers, tracked).run(),
                     Sweeper(locations).run(),

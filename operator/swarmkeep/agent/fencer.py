@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -18,8 +18,9 @@ from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import HostError, NotFound, SwarmKeepError, Unavailable
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Fencing
-from swarmkeep.model.workload import Claim, Phase
+from swarmkeep.model.workload import Claim, End, Phase
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.ends import end_status
 from swarmkeep.plan.fencing import FenceAction, fence_action
 
 log = structlog.get_logger(__name__)
@@ -165,6 +166,11 @@ class Fencer:
         metrics.KILLED_COPIES.inc()
         claim = self._seen.pop(_copy(tracked), None)
         self._story.copy_killed(tracked.ref, claim.node if claim else "")
+        if tracked.plain:
+            # Docker may start it again, and would be asked whether it may.
+            tracked.end = end_status(End.KILLED, datetime.now(UTC))
+            self._tracked.save(tracked)
+            return
         self._tracked.drop(tracked)
 
     def _is_fenced(self, tracked: Tracked) -> bool:

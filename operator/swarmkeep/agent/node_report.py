@@ -10,6 +10,7 @@ import structlog
 import swarmkeep
 from swarmkeep.agent.host_report import HostReport
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.placements import Placements
 from swarmkeep.agent.plain_containers import PlainContainers
 from swarmkeep.agent.runtime.features import NodeFeatures
 from swarmkeep.agent.standby import Standby
@@ -36,6 +37,7 @@ class NodeReport:
         tracked: TrackedContainers,
         standby: Standby,
         plain: PlainContainers,
+        placements: Placements,
     ) -> None:
         self._node = node
         self._client = client
@@ -45,6 +47,7 @@ class NodeReport:
         self._tracked = tracked
         self._standby = standby
         self._plain = plain
+        self._placements = placements
         self._written: dict[str, Any] | None = None
 
     async def run(self) -> None:
@@ -91,8 +94,10 @@ class NodeReport:
                 "lazyPages": features.lazy_pages,
                 "memoryTracking": features.memory_tracking,
                 "cgroupVersion": features.cgroup_version,
+                "createsContainers": True,
             },
             "locations": locations,
             "standbys": self._standby.report(),
+            "placements": self._placements.report(),
             "workloads": sum(item.epoch > 0 and item.end is None for item in self._tracked),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -12,11 +12,12 @@ from swarmkeep.agent.claims import Claims, Taken
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes, Why
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
-from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.shim_server import OUTCOME_LIMIT_S
 from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.stale_copies import StaleCopies
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.unseen_starts import UnseenStarts
 from swarmkeep.errors import Conflict, InvalidObject, NotFound, Unavailable
@@ -24,12 +25,10 @@ from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
-from swarmkeep.model.policy import RestoreRules
 from swarmkeep.model.traits import traits_wire
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Phase, Workload, parse_workload
-from swarmkeep.obs import agent_metrics as metrics
-from swarmkeep.plan.crashes import Life, judge_life, ran_well
+from swarmkeep.plan.crashes import ran_well
 from swarmkeep.plan.ends import end_status
 from swarmkeep.plan.protection import Protection
 
@@ -54,7 +53,8 @@ class Observer:
         freezes: Freezes,
         fencer: Fencer,
         unseen: UnseenStarts,
-        restores: Restores,
+        postmortem: Postmortem,
+        stale: StaleCopies,
         tracked: TrackedContainers,
         traits: TraitsReader,
     ) -> None:
@@ -66,7 +66,8 @@ class Observer:
         self._freezes = freezes
         self._fencer = fencer
         self._unseen = unseen
-        self._restores = restores
+        self._postmortem = postmortem
+        self._stale = stale
         self._tracked = tracked
         self._traits = traits
         self._reported: dict[Ref, dict[str, Any]] = {}
@@ -146,55 +147,23 @@ class Observer:
             facts = None
         if facts is not None and facts.running:
             return
-        if facts is not None and facts.exit_code is None:
+        if facts is not None and not _has_ended(tracked, facts):
             grace_s = START_GRACE_S if tracked.attempt is None else OUTCOME_LIMIT_S
-            if not facts.failed_to_start and (now - tracked.started_at).total_seconds() < grace_s:
+            # Of a container that is started again it may be an earlier start that failed.
+            failed = facts.failed_to_start and not tracked.plain
+            if not failed and (now - tracked.started_at).total_seconds() < grace_s:
                 return
             # It never ran: its end is that of the task before, so that the next one is decided alike.
             tracked.end = tracked.end_before or end_status(End.CRASHED, now)
         else:
             if facts is not None:
                 self._unseen.came_up(tracked, facts)
-            how, exit_code = self._how_it_ended(tracked, facts)
-            tracked.end = end_status(how, now, exit_code)
-            self._judge(tracked, how, (facts.ended_at if facts else None) or now)
+            self._postmortem.settle(tracked, facts, now)
         self._tracked.save(tracked)
         self._freezes.forget(tracked.container_id)
         self._containers.forget(tracked.container_id)
         self._traits.forget(tracked.container_id)
         log.info("a protected task has ended", workload=str(tracked.ref), end=tracked.end)
-
-    def _judge(self, tracked: Tracked, how: End, ended_at: datetime) -> None:
-        """Holds a crash against the version that the task came from, and counts crashes in a row."""
-        started = tracked.start or {}
-        newest = (tracked.newest or {}).get("number", 0)
-        life = Life(
-            restored=started.get("version"),
-            fresh=started.get("how") == "Fresh",
-            how=how,
-            ended_at=ended_at,
-            lived=max(timedelta(0), ended_at - tracked.started_at),
-            own_versions=range(tracked.number_before + 1, newest + 1),
-            lost_pages=self._restores.lost_pages(tracked.container_id),
-        )
-        policy = self._desired.policy(Ref(tracked.ref.namespace, tracked.policy))
-        attempts = (policy.restore if policy is not None else RestoreRules()).attempts
-        failed = {int(number): count for number, count in tracked.failed_restores.items()}
-        verdict = judge_life(life, failed, tracked.crashes, attempts)
-        tracked.failed_restores = {str(number): count for number, count in verdict.failed_restores.items()}
-        row_before, tracked.crashes = tracked.crashes, verdict.crashes
-        if life.restored is not None and tracked.crashes not in (None, row_before):
-            metrics.RESTORED_CRASHES.labels(str(how)).inc()
-            log.error(
-                "a restored process crashed",
-                workload=str(tracked.ref),
-                version=life.restored,
-                how=str(how),
-                lived_seconds=round(life.lived.total_seconds(), 1),
-                in_row=tracked.crashes.in_row if tracked.crashes else 0,
-                failed_restores=tracked.failed_restores,
-            )
-        self._restores.forget(tracked.container_id)
 
     def _end_row(self, tracked: Tracked) -> None:
         """A process that runs well ends a row of crashes before it."""
@@ -202,16 +171,6 @@ class Observer:
             log.info("runs well after crashes", workload=str(tracked.ref), in_row=tracked.crashes.in_row)
             tracked.crashes = None
             self._tracked.save(tracked)
-
-    def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
-        exit_code = facts.exit_code if facts else None
-        if tracked.stop_requested or tracked.ending:
-            return End.STOPPED, exit_code
-        if facts is not None and facts.oom_killed:
-            return End.OUT_OF_MEMORY, exit_code
-        if exit_code == 0:
-            return End.EXITED, exit_code
-        return End.CRASHED, exit_code
 
     async def _adopt(self, facts: ContainerFacts) -> None:
         """Protects a running container that came up before its policy did, and claims what is unclaimed."""
@@ -238,13 +197,14 @@ class Observer:
                 spec_hash="",
                 boot_id=self._boot_id,
                 started_at=datetime.now(UTC),
+                plain=protection.container is not None,
             )
             self._tracked.save(tracked)
         self._unseen.came_up(tracked, facts)
         if tracked.epoch > 0 or self._freezes.is_held(facts.id, Why.FENCED):
             return
         try:
-            taken = await self._claims.take(protection.workload, Phase.RUNNING)
+            taken = await self._claims.take(protection.workload, Phase.RUNNING, container=protection.container)
         except (NotFound, Unavailable):
             # The operator has not made the workload yet, or the API is away: at the next look.
             return
@@ -279,9 +239,8 @@ class Observer:
             workload = await self._claims.read(protection.workload)
         except (NotFound, Unavailable):
             return False
-        if workload.container_name != protection.container:
-            return False
-        return workload.claim.node in ("", self._node)
+        mine = workload.container_name == protection.container and not workload.is_placed_elsewhere(self._node)
+        return mine and workload.claim.node in ("", self._node)
 
     async def _report(self, tracked: Tracked, facts: ContainerFacts | None) -> None:
         if tracked.epoch == 0:
@@ -357,5 +316,11 @@ class Observer:
         self.wake()
 
     def _forget(self, tracked: Tracked) -> None:
+        self._stale.ended(tracked)
         self._tracked.drop(tracked)
         self._reported.pop(tracked.ref, None)
+
+
+def _has_ended(tracked: Tracked, facts: ContainerFacts) -> bool:
+    """Whether the process of that start has ended. A plain container may have earlier ones behind it."""
+    return facts.has_ended_since(tracked.started_at) if tracked.plain else facts.exit_code is not None

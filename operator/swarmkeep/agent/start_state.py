@@ -110,6 +110,7 @@ class Start:
             failed_restores={str(number): count for number, count in failed.items()},
             crashes=self.crashes,
             owes_hooks=bool(self.policy.hooks.after) and (attempt or status or {}).get("how") == "Restored",
+            plain=self.protection.container is not None,
             line=line.wire(),
         )
 

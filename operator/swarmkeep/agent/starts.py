@@ -22,6 +22,7 @@ from swarmkeep.agent.heartbeat import Heartbeat
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.lease_watch import outcome_within_lease
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.bundle import bundle_rootfs
@@ -29,6 +30,7 @@ from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
 from swarmkeep.agent.shim_server import Conversation
 from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.stale_copies import StaleCopies, is_stale
 from swarmkeep.agent.start_state import Start
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import TrackedContainers
@@ -87,6 +89,8 @@ class Starts:
         fence_after: timedelta,
         story: Story,
         volumes: Volumes,
+        postmortem: Postmortem,
+        stale: StaleCopies,
         *,
         lazy_pages: bool,
     ) -> None:
@@ -107,6 +111,8 @@ class Starts:
         self._tracked = tracked
         self._story = story
         self._volumes = volumes
+        self._postmortem = postmortem
+        self._stale = stale
         self._lazy_pages = lazy_pages
         """Whether this node's kernel and CRIU can bring memory in on demand."""
 
@@ -141,6 +147,7 @@ class Starts:
 
     async def _bring_up(self, start: Start) -> str:
         await self._await_old_copy(start)
+        self._settle_earlier_run(start)
         prefetch = asyncio.ensure_future(self._prefetch(start))
         try:
             start.taken = await self._claim(start)
@@ -201,12 +208,21 @@ class Starts:
                 return
             await self._wait(start, f"the older container {facts.name} of {start.ref} to end", POLL_S)
 
+    def _settle_earlier_run(self, start: Start) -> None:
+        """Docker starts a container again: its process has ended since, and perhaps nobody has looked yet."""
+        old = self._tracked.get(start.ref)
+        if old is None or old.container_id != start.facts.id or old.start is None or old.end is not None:
+            return
+        if start.facts.has_ended_since(old.started_at):
+            self._postmortem.settle(old, start.facts, datetime.now(UTC))
+            log.info("a protected container is started again", workload=str(old.ref), end=old.end)
+
     async def _claim(self, start: Start) -> Taken | None:
         """Takes the right to run the workload; None when there is no Workload object and no version either."""
         seen = self._seen_end(start)
         while True:
             try:
-                got = await self._claims.take(start.ref, Phase.RESTORING, seen)
+                got = await self._claims.take(start.ref, Phase.RESTORING, seen, container=start.protection.container)
             except NotFound:
                 if not (
                     await self._catalogue.look(start.policy.locations, start.ref, start.protection.service_id)
@@ -219,6 +235,9 @@ class Starts:
                 continue
             if isinstance(got, Taken):
                 return got
+            epoch = self._stale.epoch_of(self._tracked.get(start.ref), start.ref, start.facts.id)
+            if got.holder is not None and is_stale(epoch, got.holder, got.placement, self._node):
+                raise Refused(f"{got.holder.node} has gone on with {start.ref}: this copy is stale, and is removed")
             await self._wait(start, got.message, min(got.retry_after_s, 1.0))
 
     async def _hold(self, start: Start, message: str) -> None:
@@ -286,8 +305,8 @@ class Starts:
         old = self._tracked.get(start.ref)
         if old is None:
             return None
-        # A record of this very container is of an earlier question about it, to an agent that died.
-        if old.container_id == start.facts.id:
+        if old.container_id == start.facts.id and not (old.plain and old.end):
+            # Of an earlier question about this very container, to an agent that died.
             return SeenEnd(old.epoch, old.end_before) if old.end_before else None
         final = {"finalVersion": old.final_version} if old.final_version is not None else {}
         return SeenEnd(old.epoch, old.end | final) if old.end else None

@@ -21,7 +21,9 @@ from swarmkeep.errors import Conflict, DumpFailed, NotFound, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
+from swarmkeep.model.wire import section
 from swarmkeep.plan.backoff import backoff
+from swarmkeep.plan.protection import is_plain
 
 log = structlog.get_logger(__name__)
 
@@ -261,4 +263,5 @@ def _tracked_again(staged: Staged, boot_id: str) -> Tracked:
         epoch=staged.epoch,
         number=staged.number,
         stop_requested=True,
+        plain=is_plain(section(staged.facts["container"], "Config", "Labels")),
     )

@@ -89,6 +89,20 @@ class Story:
             workload, "Warning", "CopyKilled", f"ended the copy on {self._node}: {holder or 'nobody'} has the claim now"
         )
 
+    def stale_copy_removed(self, workload: Ref, holder: str) -> None:
+        """A container that another node has gone on with is gone here."""
+        self._tell(
+            workload, "Normal", "StaleCopyRemoved", f"removed the old container on {self._node}: it goes on on {holder}"
+        )
+
+    def created(self, workload: Ref, container: str, version: int) -> None:
+        """A plain container was made out of a version."""
+        self._tell(workload, "Normal", "Created", f"created {container} on {self._node} out of version {version}")
+
+    def not_created(self, workload: Ref, error: Exception) -> None:
+        """A plain container that was sent here could not be brought up."""
+        self._tell(workload, "Warning", "PlacementFailed", f"{self._node} could not bring it up: {error}")
+
     def version_failed(self, workload: Ref, reason: str, message: str) -> None:
         """A version could not be taken."""
         self._tell(workload, "Warning", reason, message)

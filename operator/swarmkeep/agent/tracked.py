@@ -62,6 +62,8 @@ class Tracked:
     """Docker asked it to stop: its end is no crash."""
     finalizing: bool = False
     """Its final version is not in storage yet: the claim must not be given back before it is."""
+    plain: bool = False
+    """It is of no Swarm task: it may be started again itself, and nobody but SwarmKeep removes a copy of it."""
     final_version: int | None = None
     owes_hooks: bool = False
     """The hooks that come after a version have to be run in it."""

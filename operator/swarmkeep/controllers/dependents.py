@@ -26,7 +26,7 @@ from swarmkeep.model.kinds import (
     WORKLOAD,
     Kind,
 )
-from swarmkeep.model.node import parse_containers
+from swarmkeep.model.node import parse_containers, parse_placement_failures
 from swarmkeep.model.wire import section
 from swarmkeep.model.workload import Phase
 from swarmkeep.obs import operator_metrics as metrics
@@ -168,6 +168,12 @@ class Dependents:
             urgent = ready_changed or before.get("placements") != after.get("placements")
             for workload in self._homeless:
                 yield WORKLOAD, workload, SOON_S if urgent else PLACEMENT_S
+        if before.get("placements") != after.get("placements"):
+            # Its claim may have gone back already, so that it does not look lost.
+            told = [failure for obj in (old, new) if obj is not None for failure in parse_placement_failures(obj)]
+            for failure in told:
+                if self._world.cache.get(WORKLOAD, failure.workload) is not None:
+                    yield WORKLOAD, failure.workload, SOON_S
         if ready_changed or before.get("containers") != after.get("containers"):
             yield from self._of_containers(old, new)
         if ready_changed or before.get("standbys") != after.get("standbys"):

@@ -26,7 +26,7 @@ from swarmkeep.model.workload import Phase, Workload, parse_replicas, parse_work
 from swarmkeep.plan.actions import WorkloadSpec
 from swarmkeep.plan.assignments import CheckpointView
 from swarmkeep.plan.container_failover import FailoverView
-from swarmkeep.plan.container_place import container_place
+from swarmkeep.plan.container_place import container_place, is_adrift
 from swarmkeep.plan.importing import ImportState
 from swarmkeep.plan.location_status import LocationView, Report, where_of
 from swarmkeep.plan.needs import needs_of
@@ -123,10 +123,16 @@ class World:
         moving_to = self._moving_to(ref)
         warm = bool(moving_to) or (policy is not None and policy.restore.warm_standby > 0)
         containers: tuple[SeenContainer, ...] = ()
+        adrift = False
         selected = policy is not None and (service is None or self._has(policy, service))
         if workload.container_name is not None:
             containers = self.containers().of_name(workload.container_name)
-            place = container_place(workload, containers, self.containers().lost_nodes)
+            lost = self.containers().lost_nodes
+            failed = any(
+                failure.epoch == workload.claim.epoch for failure in self.node_facts()[1].get(ref, {}).values()
+            )
+            place = container_place(workload, containers, lost, failed=failed)
+            adrift = is_adrift(workload, containers, lost, place)
             selected = policy is not None and all(item.policies[0] == policy.ref for item in containers)
         elif self.swarm is not None:
             tasks = self.swarm.tasks.get(workload.service_id)
@@ -137,7 +143,7 @@ class World:
                 place = Place.WANTED if task is not None and task.wanted else Place.NOT_WANTED
         checkpoints = tuple(parse_checkpoint(item) for item in self.cache.checkpoints_of(ref))
         node_lost, failover = self._node_lost(workload), None
-        if workload.container_name is not None and node_lost and place is Place.WANTED:
+        if adrift:
             failover = self._failover(obj, workload, policy, checkpoints)
         return WorkloadView(
             workload=workload,

@@ -183,6 +183,11 @@ class Workload:
     past_starts: tuple[Start, ...] = ()
     """How its last tasks came up, the newest last."""
 
+    def is_placed_elsewhere(self, node: str) -> bool:
+        """Whether another node is to bring it up, and nobody has the claim for that yet."""
+        placement = self.placement
+        return placement is not None and placement.epoch == self.claim.epoch and placement.node != node
+
     @property
     def source(self) -> str:
         """What it is made for, in words: `service shop_redis` or `container web`."""

@@ -80,7 +80,8 @@ def plan_failover(
         "at": format_time(now),
         "epoch": workload.claim.epoch,
     }
-    text = f"{workload.claim.node} is lost: {chosen} is to go on with it, {why}"
+    lost = f"{workload.claim.node} is lost" if workload.claim.node else "no node runs it"
+    text = f"{lost}: {chosen} is to go on with it, {why}"
     return Failover((given_condition(chosen),), {"placement": written}, Tell(False, PLACED, text))
 
 

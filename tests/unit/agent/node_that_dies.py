@@ -28,6 +28,7 @@ from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.observer import Observer
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.cold_starts import ColdStarts
@@ -36,6 +37,7 @@ from swarmkeep.agent.runtime.dump_stats import DumpStats
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.runtime.traits import TraitsReader
 from swarmkeep.agent.staged import Staged
+from swarmkeep.agent.stale_copies import StaleCopies
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.unseen_starts import UnseenStarts
@@ -46,6 +48,7 @@ from swarmkeep.errors import NotFound, StorageFull
 from swarmkeep.kube.client import Client
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, WORKLOAD, Kind
+from swarmkeep.plan.protection import SERVICE_ID
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
@@ -182,7 +185,7 @@ class Node:
             pid=4_194_305,
             running=self.running,
             labels={},
-            raw={"Id": "c1"},
+            raw={"Id": "c1", "Config": {"Labels": {SERVICE_ID: "svc1"}}},
             stop_timeout_s=10.0,
             upper_dir=self.root / "upper",
             exit_code=self.exit_code,
@@ -280,7 +283,8 @@ class Agent:
             freezes,
             cast(Any, None),
             unseen,
-            Restores(node.root / "restore"),
+            Postmortem(desired, Restores(node.root / "restore"), self.tracked),
+            StaleCopies("n1", docker, claims, story, Journal(node.root / "past")),
             self.tracked,
             TraitsReader(),
         )

@@ -28,6 +28,7 @@ from swarmkeep.agent.freezes import Freezes
 from swarmkeep.agent.hooks import Hooks
 from swarmkeep.agent.image_cache import ImageCache
 from swarmkeep.agent.observer import Observer
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.records import Records
 from swarmkeep.agent.runtime.cold_starts import ColdStarts
 from swarmkeep.agent.runtime.containers import ContainerEvent, ContainerFacts
@@ -40,6 +41,7 @@ from swarmkeep.agent.scheduler import Scheduler
 from swarmkeep.agent.selectors_file import SelectorsFile
 from swarmkeep.agent.shim_server import Conversation, Handler, ShimServer
 from swarmkeep.agent.specifications import container_spec_hash
+from swarmkeep.agent.stale_copies import StaleCopies
 from swarmkeep.agent.starts import Starts
 from swarmkeep.agent.stops import Stops
 from swarmkeep.agent.story import Story
@@ -79,7 +81,7 @@ NEVER = "0001-01-01T00:00:00Z"
 class Container:
     """One container of Docker's and its process."""
 
-    def __init__(self, folder: Path, id: str) -> None:
+    def __init__(self, folder: Path, id: str, plain: str = "") -> None:
         self.folder = folder
         self.frozen = False
         self._ended = asyncio.Event()
@@ -91,9 +93,11 @@ class Container:
             (folder / name).mkdir(parents=True)
         (folder / "config.json").write_text(json.dumps({"root": {"path": str(folder / "rootfs")}}))
         labels = {SERVICE_ID: "svc1", SERVICE_NAME: "redis", TASK_ID: f"task-{id}", TASK_NAME: f"redis.1.task-{id}"}
+        if plain:
+            labels = {}
         self.inspection: dict[str, Any] = {
             "Id": id,
-            "Name": f"/redis.1.{id}",
+            "Name": f"/{plain or f'redis.1.{id}'}",
             "Created": "2026-01-01T00:00:00Z",
             "Image": "sha256:1",
             "Config": {"Labels": labels, "Image": "redis", "Cmd": ["redis-server"]},
@@ -158,17 +162,21 @@ class Machine:
         """What an agent did that was here long ago: it told the shim of the policy."""
         SelectorsFile(self.state / "shim" / "selectors").publish([parse_policy(self.policy)])
 
-    def container(self, id: str) -> Container:
-        """Docker has created it, and is about to start it."""
-        container = Container(self.docker_root / "bundles" / id, id)
-        folder = self.docker_root / "containers" / id
-        folder.mkdir(parents=True)
-        raw = container.inspection
-        stored = {"ID": id, **{key: raw[key] for key in ("Name", "Created", "Image", "Config", "State")}}
-        (folder / "config.v2.json").write_text(json.dumps(stored))
-        (folder / "hostconfig.json").write_text("{}")
+    def container(self, id: str, plain: str = "") -> Container:
+        """Docker has created it, and is about to start it. `plain` names a container that is of no task."""
+        container = Container(self.docker_root / "bundles" / id, id, plain)
+        (self.docker_root / "containers" / id).mkdir(parents=True)
+        self.write_down(container)
         self.containers[id] = container
         return container
+
+    def write_down(self, container: Container) -> None:
+        """What Docker keeps on its disk of a container."""
+        raw = container.inspection
+        folder = self.docker_root / "containers" / raw["Id"]
+        stored = {"ID": raw["Id"], **{key: raw[key] for key in ("Name", "Created", "Image", "Config", "State")}}
+        (folder / "config.v2.json").write_text(json.dumps(stored))
+        (folder / "hostconfig.json").write_text("{}")
 
     async def start(self, container: Container) -> str:
         """Docker starts it through the shim; returns what the shim says no with, or nothing."""
@@ -269,6 +277,9 @@ class Life:
             volumes,
             Hooks(MortalHooks(machine.containers, fate), self.tracked),
         )
+        past = MortalJournal(machine.state / "past", fate)
+        self.stale = stale = StaleCopies(machine.name, docker, self.claims, self.story, past)
+        postmortem = Postmortem(self.desired, restores, self.tracked)
         self.starts = Starts(
             machine.name,
             "boot",
@@ -287,6 +298,8 @@ class Life:
             FENCE_AFTER,
             self.story,
             volumes,
+            postmortem,
+            stale,
             lazy_pages=machine.lazy_pages,
         )
         self.fencer = Fencer(
@@ -312,7 +325,8 @@ class Life:
             self.freezes,
             self.fencer,
             unseen,
-            restores,
+            postmortem,
+            stale,
             self.tracked,
             TraitsReader(),
         )
@@ -447,6 +461,9 @@ class Docker:
 
     async def end_unborn(self, container_id: str) -> None:
         self._machine.ended.set()
+
+    async def remove(self, container_id: str) -> None:
+        self._machine.containers.pop(container_id, None)
 
     async def kill_now(self, facts: ContainerFacts) -> None:
         self._fate.step("kill")

@@ -16,6 +16,7 @@ import docker.errors
 import requests.exceptions
 import structlog
 
+from swarmkeep.agent.runtime.creation import Creation
 from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes, kill_members
@@ -199,6 +200,27 @@ class Containers:
         except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
             raise Unavailable(f"Docker at {self._url} cannot start it: {str(error)[:1000]}") from error
 
+    async def create_like(self, creation: Creation) -> str:
+        """Creates a container on all its networks; returns its id. What is half made is removed again.
+
+        Raises Unavailable, NotFound.
+        """
+        made = await self.create(creation.body, creation.name)
+        try:
+            for network, endpoint in creation.further_networks.items():
+                await self._call(_connecting(made, network, endpoint))
+        except BaseException:
+            await asyncio.shield(self.remove(made, volumes=True))
+            raise
+        return made
+
+    async def image_id(self, reference: str) -> str | None:
+        """The id of an image that this node has under that name or id; None when it has none. Raises Unavailable."""
+        try:
+            return str((await self._call(lambda client: client.images.get(reference))).id)
+        except NotFound:
+            return None
+
     async def ensure_image(self, reference: str) -> None:
         """Pulls an image unless this node has it. Raises Unavailable, NotFound when it cannot be had."""
         try:
@@ -285,6 +307,10 @@ class Containers:
                 return await asyncio.to_thread(ask)
         except docker.errors.NotFound as error:
             raise NotFound(f"Docker does not know it: {error.explanation}") from error
+        except docker.errors.APIError as error:
+            raise Unavailable(
+                f"Docker at {self._url} does not do it: {str(error.explanation or error)[:300]}"
+            ) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException, TimeoutError, OSError) as error:
             raise Unavailable(f"Docker at {self._url} does not answer: {str(error)[:300]}") from error
 
@@ -309,3 +335,11 @@ def _listed(item: Mapping[str, Any]) -> ListedContainer | None:
         return None
     running = item.get("State") in ("running", "paused", "restarting")
     return ListedContainer(str(item["Id"]), names[0], dict(item.get("Labels") or {}), running)
+
+
+def _connecting(container_id: str, network: str, endpoint: Mapping[str, Any]) -> Callable[[docker.DockerClient], None]:
+    def connect(client: docker.DockerClient) -> None:
+        api: Any = client.api
+        api.connect_container_to_network(container_id, network, **endpoint)
+
+    return connect

@@ -67,6 +67,15 @@ class ContainerFacts:
         """When its process last ended; None while it runs, and when it never did."""
         return None if self.running else _moment(self.raw["State"].get("FinishedAt"))
 
+    def has_ended_since(self, moment: datetime) -> bool:
+        """Whether a process of it that came up at `moment` or later has ended. Earlier ends are of earlier starts."""
+        return self.exit_code is not None and self.ended_at is not None and self.ended_at >= moment
+
+    @property
+    def start_error(self) -> str:
+        """Why its last start failed; empty when it did not."""
+        return str(self.raw["State"].get("Error") or "")
+
     @property
     def failed_to_start(self) -> bool:
         """Whether the runtime refused or failed to create it: it will never run."""

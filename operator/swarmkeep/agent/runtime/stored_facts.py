@@ -40,7 +40,8 @@ def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
             "Created": stored["Created"],
             "Image": stored["Image"],
             "Config": stored["Config"],
-            "State": stored["State"],
+            # It is on its way up: what Docker remembers as running, or between two tries, has ended.
+            "State": stored["State"] | {"Running": False},
             "HostConfig": host,
             "Mounts": mounts,
             "NetworkSettings": stored.get("NetworkSettings"),
