@@ -443,13 +443,12 @@ class Starts:
         outcome, out_of_lease = await outcome_within_lease(
             start.conversation, lambda: self._is_lease_lost(start), partial(self._containers.end_unborn, start.facts.id)
         )
-        if out_of_lease and outcome.get("outcome") != "restored":
-            # That speaks for nothing but the network: the version is as good as it was.
-            metrics.RESTORES.labels(decision.reason, "failed").inc()
-            raise Refused(f"the lease of {self._node} ran out while version {decision.version} was restored")
         if outcome.get("outcome") != "restored":
             await self._put_volumes_back(start, puts)
             metrics.RESTORES.labels(decision.reason, "failed").inc()
+            if out_of_lease:
+                # That speaks for nothing but the network: the version is as good as it was.
+                raise Refused(f"the lease of {self._node} ran out while version {decision.version} was restored")
             return str(outcome.get("error", "the runtime did not say why"))
         seconds = (datetime.now(UTC) - start.asked_at).total_seconds()
         metrics.RESTORES.labels(decision.reason, "restored").inc()
