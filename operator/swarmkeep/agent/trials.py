@@ -27,6 +27,7 @@ from swarmkeep.agent.runtime.isolation import LABEL, CannotIsolate, isolated, li
 from swarmkeep.agent.runtime.restore_errors import explain_restore, is_of_isolation
 from swarmkeep.agent.runtime.stand_ins import put_in_place
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
+from swarmkeep.agent.runtime.volumes import unpack_volumes
 from swarmkeep.agent.shim_server import Conversation, Handler
 from swarmkeep.errors import DataError, HostError, NotFound, Unavailable
 from swarmkeep.model.checkpoint import Passed
@@ -133,9 +134,11 @@ class Trials:
         try:
             image_bytes = await asyncio.to_thread(_folder_bytes, version / "image")
             _require_memory(image_bytes)
-            in_place, left_out = await asyncio.to_thread(put_in_place, stand_ins(inspection), folder / "mounts")
+            unpacked = await asyncio.to_thread(unpack_volumes, version, inspection, folder / "volumes")
+            places = [place for place in stand_ins(inspection) if place.target not in unpacked]
+            in_place, left_out = await asyncio.to_thread(put_in_place, places, folder / "mounts")
             image_id = await self._image(inspection)
-            body = isolated(inspection, image_id, image_bytes, in_place)
+            body = isolated(inspection, image_id, image_bytes, {**in_place, **unpacked})
             container_id = await self._containers.create(body, f"swarmkeep-trial-{folder.name}")
             opened = self._open[container_id] = _Open(version)
             try:

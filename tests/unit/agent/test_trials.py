@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any, cast
 import pytest
 
 from swarmkeep.agent import trials as module
+from swarmkeep.agent.runtime import isolation
 from swarmkeep.agent.runtime.containers import Containers
+from swarmkeep.agent.runtime.file_copy import no_check
 from swarmkeep.agent.runtime.isolation import LABEL
+from swarmkeep.agent.runtime.volumes import Volume, VolumeCopies
 from swarmkeep.agent.shim_server import Conversation
 from swarmkeep.agent.trials import TrialRefused, Trials
 from swarmkeep.errors import CorruptData, NotFound, Unavailable
@@ -125,8 +129,18 @@ class Room:
         self.others.append(conversation.container_id)
         return "unprotected"
 
-    async def attempt(self, **inspection: Any) -> Any:
+    async def attempt(self, volume: str = "", **inspection: Any) -> Any:
+        """Tries a version, which has `volume` as the content of a file in the volume data, unless that is empty."""
+
         async def fetch(target: Path) -> Path:
+            if volume:
+                data = Volume("volume", "data", "/data", target.with_name("data"), 1)
+                data.path.mkdir(parents=True)
+                (data.path / "file").write_text(volume)
+                copies = VolumeCopies([data], target)
+                copies.copy_ahead(no_check)
+                copies.capture(no_check)
+                shutil.rmtree(data.path)
             for name in ("image", "layer"):
                 (target / name).mkdir(parents=True)
             (target / "image" / "pages-1.img").write_bytes(b"x" * 4096)
@@ -209,6 +223,25 @@ async def test_a_failure_without_its_volume_says_nothing_and_a_success_says_all(
         trial = await room.attempt(Mounts=[VOLUME])
     assert trial.passed is Passed.UNKNOWN
     assert "tried without the content of volume data" in trial.message
+
+
+async def test_a_volume_that_the_version_took_along_is_there_with_its_content(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    real = isolation.isolated
+
+    def seeing(inspection: Any, image_id: str, image_bytes: int, in_place: Any) -> Any:
+        seen.append((Path(in_place["/data"]) / "file").read_text())
+        return real(inspection, image_id, image_bytes, in_place)
+
+    monkeypatch.setattr(module, "isolated", seeing)
+    room.docker.exit_code = 3
+    async with swept(room):
+        trial = await room.attempt("of the version", Mounts=[VOLUME])
+    assert seen == ["of the version"]
+    # Nothing was left out that could be to blame.
+    assert trial.passed is Passed.FAILED
 
 
 async def test_what_cannot_be_tried_is_unknown_and_nothing_is_created(room: Room) -> None:

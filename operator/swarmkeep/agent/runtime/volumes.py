@@ -152,6 +152,24 @@ def read_index(version: Path) -> dict[tuple[str, str], Path]:
         raise CorruptData(f"{folder / INDEX} makes no sense: {error!r}") from error
 
 
+def unpack_volumes(version: Path, inspection: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Makes folders below `folder` of the volumes in a version's folder, for a container with that inspection.
+
+    Returns their paths by what the container calls them. Raises DataError, StorageFull, RestoreFailed.
+    """
+    captured = read_index(version)
+    unpacked: dict[str, str] = {}
+    for raw in inspection.get("Mounts") or () if captured else ():
+        mount = read_mount(raw)
+        source = captured.get((mount.type, mount.source))
+        if source is not None:
+            path = folder / str(len(unpacked))
+            path.mkdir(parents=True)
+            layer.apply(source, path)
+            unpacked[mount.target] = str(path)
+    return unpacked
+
+
 def _check(volume: Volume, raw: Mapping[str, Any], host: Mapping[str, Any], forbidden: Sequence[Path]) -> None:
     def unsupported(why: str) -> VolumeUnsupported:
         return VolumeUnsupported(f"{volume} cannot be taken along: {why}")
