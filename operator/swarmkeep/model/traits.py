@@ -47,6 +47,10 @@ class ContainerTraits:
     """The memory that is set aside for it: its reservation, else its limit; 0 when it has neither."""
     cpus: float = 0
     """The processors that it may use at most; 0 when that is not limited."""
+    health_patience_s: float = 0
+    """How long it may stand still before its health check calls it unhealthy; 0 when it has none."""
+    own_environment: tuple[str, ...] = ()
+    """Environment variables that name its task or its node: the next task has others."""
 
 
 def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
@@ -68,6 +72,8 @@ def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
         "ports": list(traits.ports),
         "memoryBytes": traits.memory_bytes,
         "cpus": traits.cpus,
+        "healthPatienceSeconds": traits.health_patience_s,
+        "ownEnvironment": list(traits.own_environment),
     }
 
 
@@ -90,6 +96,8 @@ def parse_traits(workload: Object) -> ContainerTraits | None:
         ports=tuple(raw.get("ports") or ()),
         memory_bytes=raw.get("memoryBytes", 0),
         cpus=raw.get("cpus", 0),
+        health_patience_s=raw.get("healthPatienceSeconds", 0),
+        own_environment=tuple(raw.get("ownEnvironment") or ()),
     )
 
 

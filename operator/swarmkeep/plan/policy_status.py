@@ -92,10 +92,19 @@ def plan_policy(view: PolicyView, now: datetime) -> Plan:  # noqa: ARG001 - ever
         _protected(found, members, len(protected)),
         replicated,
         _degraded(members, replicated),
-        portable(view.policy, {member.workload.ref.name: member.traits for member in members}),
+        portable(
+            view.policy, {member.workload.ref.name: member.traits for member in members}, _start_first(view, found)
+        ),
     )
     reason = f"{view.ref}: makes {_names(str(put.ref.name) for put in puts)}" if puts else ""
     return Plan(reason, tuple(puts), StatusPatch(fields, conditions))
+
+
+def _start_first(view: PolicyView, found: Resolution | None) -> list[str]:
+    """Services of the policy whose updates start the new task first."""
+    selected = {spec.service_name for spec in found.workloads.values()} if found is not None else set()
+    services = view.swarm.services.values() if view.swarm is not None else ()
+    return [service.name for service in services if service.start_first and service.name in selected]
 
 
 def _resolve(view: PolicyView, policy: Policy) -> Resolution | None:

@@ -45,7 +45,14 @@ def examine_workload(workload: WorkloadFacts, nodes: Sequence[NodeFacts]) -> tup
 def examine_container(traits: ContainerTraits, policy: Policy | None) -> tuple[Finding, ...]:
     """What its configuration alone says, the worst first."""
     return worst_first(
-        (*_devices(traits), *_namespaces(traits), *_mounts(traits, policy), *_image(traits), *_streams(traits, policy))
+        (
+            *_devices(traits),
+            *_namespaces(traits),
+            *_mounts(traits, policy),
+            *_image(traits),
+            *_streams(traits, policy),
+            *_habits(traits, policy),
+        )
     )
 
 
@@ -130,6 +137,20 @@ def _streams(traits: ContainerTraits, policy: Policy | None) -> Iterator[Finding
         )
     else:
         yield note("ConnectionsClose", "its TCP connections are closed by a restore: its clients have to connect again")
+
+
+def _habits(traits: ContainerTraits, policy: Policy | None) -> Iterator[Finding]:
+    """What the Swarm does around the container that a restore does not bear, or a version."""
+    if traits.own_environment:
+        named = _some(traits.own_environment)
+        text = f"its environment names its task or its node ({named}): the next task has other values, and starts fresh"
+        yield warning("OwnEnvironment", text, "take the templates out of the service's environment")
+    if policy is not None and 0 < traits.health_patience_s <= policy.max_freeze.total_seconds():
+        text = (
+            f"its health check calls it unhealthy when it stands still for {traits.health_patience_s:g} s, and a "
+            f"version may take {policy.max_freeze.total_seconds():g} s: the Swarm would then replace it"
+        )
+        yield warning("HealthCheckTight", text, "allow the check more time or retries, or lower checkpoint.maxFreeze")
 
 
 def _images(workload: WorkloadFacts, traits: ContainerTraits, nodes: Sequence[NodeFacts]) -> Iterator[Finding]:

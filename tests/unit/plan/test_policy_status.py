@@ -9,6 +9,7 @@ from swarmkeep.model.conditions import Condition, Status, merge_conditions
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.node import SeenContainer
 from swarmkeep.model.swarm import Mode, Snapshot
+from swarmkeep.model.traits import ContainerTraits
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Replica
 from swarmkeep.plan.actions import Plan, PutWorkload
@@ -108,6 +109,14 @@ def test_ready_says_what_is_in_the_way(fields: dict[str, Any], status: str, reas
     found = condition(plan_policy(view(**fields), NOW), "Ready")
     assert (found.status, found.reason) == (status, reason)
     assert words in found.message
+
+
+def test_portable_tells_of_services_that_start_first() -> None:
+    others = service("other", id="svc2", start_first=True)
+    eager = replace(SWARM, services={"svc1": service(start_first=True), "svc2": others})
+    known = replace(member(), traits=ContainerTraits("redis@sha256:aa", "sha256:1", False, False, (), (), (), False))
+    found = condition(plan_policy(view(swarm=eager, members=(known,)), NOW), "Portable")
+    assert (found.reason, found.message.partition(":")[0]) == ("StartFirst", "redis")
 
 
 def test_while_the_swarm_is_away_nothing_is_made_and_the_numbers_stay() -> None:

@@ -51,3 +51,10 @@ def test_a_long_list_is_cut_and_says_where_the_rest_is() -> None:
     assert found.reason == "HostPid"
     assert found.message.count("redis.1: ") == 3
     assert found.message.endswith("; and 3 more, see swarmkeep doctor")
+
+
+def test_a_service_that_starts_first_is_told_with_what_to_do() -> None:
+    found = portable(policy(), {"redis.1": WELL}, ["redis"])
+    assert (found.status, found.reason) == ("True", "StartFirst")
+    assert found.message.startswith("redis: an update starts the new task before")
+    assert found.message.endswith("--update-order stop-first")

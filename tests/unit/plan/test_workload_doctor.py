@@ -44,6 +44,8 @@ def test_a_workload_that_is_well_has_no_findings() -> None:
         ({"host_namespaces": ("UTS",)}, "HostUts", "Note"),
         ({"privileged": True}, "Privileged", "Note"),
         ({"tty": True}, "Tty", "Note"),
+        ({"own_environment": ("NODE",)}, "OwnEnvironment", "Warning"),
+        ({"health_patience_s": 5.0}, "HealthCheckTight", "Warning"),
         ({"connections": True}, "ConnectionsClose", "Note"),
         ({"mounts": (Mount("bind", "/srv", "/data", False),)}, "BindMount", "Warning"),
         ({"mounts": (Mount("bind", "/srv", "/data", True),)}, "BindMountReadOnly", "Note"),
@@ -53,6 +55,10 @@ def test_a_workload_that_is_well_has_no_findings() -> None:
 )
 def test_one_trait_is_one_finding(traits: dict[str, Any], code: str, severity: str) -> None:
     assert found(with_traits(**traits)) == [(code, severity)]
+
+
+def test_a_health_check_that_outlasts_the_longest_freeze_is_no_finding() -> None:
+    assert found(with_traits(health_patience_s=5.1)) == []
 
 
 def test_a_tmpfs_is_part_of_a_version() -> None:
@@ -159,7 +165,16 @@ def test_the_findings_name_what_they_speak_of() -> None:
 
 def test_traits_are_read_as_they_were_written() -> None:
     traits = ContainerTraits(
-        "a", "b", True, True, ("PID",), ("/dev/x",), (Mount("bind", "/a", "/b", True),), connections=True
+        "a",
+        "b",
+        True,
+        True,
+        ("PID",),
+        ("/dev/x",),
+        (Mount("bind", "/a", "/b", True),),
+        connections=True,
+        health_patience_s=1.5,
+        own_environment=("NODE",),
     )
     assert parse_traits({"status": {"container": {"traits": traits_wire(traits)}}}) == traits
     assert parse_traits({"status": {"container": None}}) is None

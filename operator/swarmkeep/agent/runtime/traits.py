@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ class TraitsReader:
     def __init__(self, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
         self._proc = proc
         self._clock = clock
+        self._hostname = socket.gethostname()
         self._connected: set[str] = set()
         self._looked_at: dict[str, float] = {}
         self._looks: dict[str, asyncio.Task[None]] = {}
@@ -42,7 +44,7 @@ class TraitsReader:
         if facts.id not in self._connected and facts.id not in self._looks and due:
             self._looked_at[facts.id] = now
             self._looks[facts.id] = asyncio.create_task(self._look(facts.id, facts.pid))
-        return read_traits(facts, connections=facts.id in self._connected)
+        return read_traits(facts, connections=facts.id in self._connected, hostname=self._hostname)
 
     async def _look(self, container_id: str, pid: int) -> None:
         try:
@@ -57,8 +59,8 @@ class TraitsReader:
         self._looked_at.pop(container_id, None)
 
 
-def read_traits(facts: ContainerFacts, *, connections: bool) -> ContainerTraits:
-    """The traits in Docker's inspection."""
+def read_traits(facts: ContainerFacts, *, connections: bool, hostname: str = "") -> ContainerTraits:
+    """The traits in Docker's inspection. `hostname` is the node's."""
     host: Mapping[str, Any] = facts.raw.get("HostConfig") or {}
     devices = [str(device.get("PathOnHost") or "?") for device in host.get("Devices") or ()]
     for request in host.get("DeviceRequests") or ():
@@ -78,6 +80,8 @@ def read_traits(facts: ContainerFacts, *, connections: bool) -> ContainerTraits:
         ports=published_ports(host),
         memory_bytes=set_aside_bytes(host),
         cpus=cpu_limit(host),
+        health_patience_s=_health_patience_s(facts.raw),
+        own_environment=_own_environment(facts, hostname),
     )
 
 
@@ -92,6 +96,28 @@ def has_connections(pid: int, proc: Path = PROC) -> bool:
         except OSError:
             continue
     return False
+
+
+def _health_patience_s(raw: Mapping[str, Any]) -> float:
+    """A check that hangs fails after its timeout; the next one begins an interval later. Zero is the default."""
+    check: Mapping[str, Any] = (raw.get("Config") or {}).get("Healthcheck") or {}
+    if not check.get("Test") or check["Test"][0] == "NONE":
+        return 0.0
+    interval_s, timeout_s = ((check.get(name) or 30e9) / 1e9 for name in ("Interval", "Timeout"))
+    retries = check.get("Retries") or 3
+    return float(retries * timeout_s + (retries - 1) * interval_s)
+
+
+def _own_environment(facts: ContainerFacts, hostname: str) -> tuple[str, ...]:
+    """What a template like {{.Task.ID}} or {{.Node.Hostname}} was put into. Of plain containers none."""
+    names = [f"com.docker.swarm.{name}" for name in ("task.id", "task.name", "node.id")]
+    ids = [facts.labels[name] for name in names if facts.labels.get(name)]
+    found = []
+    for variable in facts.env if ids else ():
+        name, _, value = variable.partition("=")
+        if any(text in value for text in ids) or (hostname and value == hostname):
+            found.append(name)
+    return tuple(sorted(found))
 
 
 def read_mount(raw: Mapping[str, Any]) -> Mount:

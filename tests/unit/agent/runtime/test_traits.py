@@ -113,3 +113,27 @@ async def test_a_container_that_ends_during_a_look_is_not_remembered(tmp_path: P
     await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
     assert not reader.read(facts).connections
     await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+
+
+@pytest.mark.parametrize(
+    ("check", "seconds"),
+    [
+        (None, 0.0),
+        ({"Test": ["NONE"]}, 0.0),
+        ({"Test": ["CMD", "true"]}, 150.0),
+        ({"Test": ["CMD", "true"], "Interval": 500_000_000, "Timeout": 2_000_000_000, "Retries": 2}, 4.5),
+        ({"Test": ["CMD", "true"], "Timeout": 1_000_000_000, "Retries": 1}, 1.0),
+    ],
+)
+def test_a_health_check_has_so_much_patience(check: Any, seconds: float) -> None:
+    facts = read_facts(changed(Config__Healthcheck=check))
+    assert read_traits(facts, connections=False).health_patience_s == seconds
+
+
+def test_variables_with_the_name_of_the_task_or_the_node_are_told() -> None:
+    labels = {"com.docker.swarm.task.id": "t" * 25, "com.docker.swarm.node.id": "n" * 25}
+    env = ["A=1", f"TASK=x-{'t' * 25}", f"ID={'n' * 25}", "HOST=n2", "PEERS=n2,n3", "EMPTY="]
+    facts = read_facts(changed(Config__Env=env, Config__Labels=labels))
+    assert read_traits(facts, connections=False, hostname="n2").own_environment == ("HOST", "ID", "TASK")
+    plain = read_facts(changed(Config__Env=env, Config__Labels={}))
+    assert read_traits(plain, connections=False, hostname="n2").own_environment == ()
