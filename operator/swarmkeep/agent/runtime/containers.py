@@ -20,7 +20,7 @@ from swarmkeep.agent.runtime.creation import Creation
 from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes, kill_members
-from swarmkeep.agent.runtime.stored_facts import read_references
+from swarmkeep.agent.runtime.stored_facts import read_swarm_files
 from swarmkeep.errors import HostError, NotFound, Unavailable
 
 __all__ = ["ContainerEvent", "ContainerFacts", "Containers", "KillFailed"]
@@ -107,8 +107,7 @@ class Containers:
     def _described(self, client: docker.DockerClient, container_id: str) -> Mapping[str, Any]:
         found: dict[str, Any] = client.api.inspect_container(container_id)
         if self._docker_root is not None:
-            with contextlib.suppress(NotFound):
-                found |= read_references(self._docker_root, found["Id"])
+            found |= read_swarm_files(self._docker_root, found["Id"])
         return found
 
     async def cached(self, container_id: str) -> ContainerFacts:

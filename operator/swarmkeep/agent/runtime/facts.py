@@ -153,10 +153,8 @@ def _settled(raw: Mapping[str, Any], host: Mapping[str, Any]) -> tuple[str, ...]
     found += [f"ulimit {item['Name']}={item['Soft']}:{item['Hard']}" for item in host.get("Ulimits") or ()]
     found += [f"sysctl {name}={value}" for name, value in (host.get("Sysctls") or {}).items()]
     found += [f"group {name}" for name in host.get("GroupAdd") or ()]
-    for kind in ("Secret", "Config"):
-        # One with another content has another id: Docker never changes them in place.
-        for item in raw.get(f"{kind}References") or ():
-            found.append(f"{kind.lower()} {item[f'{kind}ID']} {(item.get('File') or {}).get('Name', '')}")
+    # One with another content has another id: the Swarm never changes them in place.
+    found += [f"secret or config {name}" for name in raw.get("SwarmFiles") or ()]
     return tuple(sorted(found))
 
 

@@ -7,6 +7,7 @@ when the shim asks, the API would block until the shim has its answer.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
 from swarmkeep.errors import NotFound, Unavailable
 
 MOUNT_FIELDS = ("Type", "Name", "Source", "Destination", "Driver", "RW")
-REFERENCE_FIELDS = ("SecretReferences", "ConfigReferences")
-"""Which secrets and configs of the Swarm a container has: Docker's API does not tell."""
 
 
 def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
@@ -45,7 +44,7 @@ def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
             "HostConfig": host,
             "Mounts": mounts,
             "NetworkSettings": stored.get("NetworkSettings"),
-            **_references(stored),
+            **read_swarm_files(docker_root, container_id),
         }
     except FileNotFoundError as error:
         raise NotFound(
@@ -56,17 +55,16 @@ def read_stored_facts(docker_root: Path, container_id: str) -> ContainerFacts:
     return read_facts(raw)
 
 
-def read_references(docker_root: Path, container_id: str) -> dict[str, Any]:
-    """What of REFERENCE_FIELDS a container has, for an inspection that lacks it. Raises NotFound, Unavailable."""
+def read_swarm_files(docker_root: Path, container_id: str) -> dict[str, Any]:
+    """`SwarmFiles`: ids of the secrets and configs that a container has, for an inspection, which does not tell them.
+
+    Docker lays their content out under these names before it calls the runtime, and writes its own record of them only
+    when the container runs. Source: moby, daemon/container_operations_unix.go, setupSecretDir.
+    """
     try:
-        return _references(json.loads((docker_root / "containers" / container_id / "config.v2.json").read_bytes()))
-    except FileNotFoundError as error:
-        raise NotFound(
-            f"there is no container {container_id[:12]} in {docker_root}; is agent.dockerRoot right?"
-        ) from error
-    except (OSError, ValueError, AttributeError) as error:
-        raise Unavailable(f"Docker's files of container {container_id[:12]} are not understood: {error!r}") from error
-
-
-def _references(stored: dict[str, Any]) -> dict[str, Any]:
-    return {field: stored[field] for field in REFERENCE_FIELDS if stored.get(field)}
+        names = os.listdir(docker_root / "containers" / container_id / "mounts" / "secrets")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Unavailable(f"the secrets of container {container_id[:12]} cannot be listed: {error}") from error
+    return {"SwarmFiles": sorted(names)} if names else {}

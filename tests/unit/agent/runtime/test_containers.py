@@ -136,14 +136,13 @@ async def test_says_that_a_container_is_not_there(containers: Containers) -> Non
 
 
 async def test_adds_to_an_inspection_what_only_dockers_files_tell(docker: Docker, tmp_path: Path) -> None:
-    references = [{"File": {"Name": "word"}, "SecretID": "s1", "SecretName": "word"}]
-    (tmp_path / "containers" / "a").mkdir(parents=True)
-    (tmp_path / "containers" / "a" / "config.v2.json").write_text(json.dumps({"SecretReferences": references}))
+    (tmp_path / "containers/a/mounts/secrets").mkdir(parents=True)
+    (tmp_path / "containers/a/mounts/secrets/s1").touch()
     docker.containers["b"] = {**INSPECTION, "Id": "b"}
     containers = Containers(docker.url, tmp_path, call_limit_s=2)
     facts = await containers.inspect("a")
-    assert facts.settled == ("secret s1 word",)
-    assert facts.raw["SecretReferences"] == references
+    assert facts.settled == ("secret or config s1",)
+    assert facts.raw["SwarmFiles"] == ["s1"]
     # Of one whose files are gone, or lie elsewhere, the API still tells all that fencing needs.
     assert (await containers.inspect("b")).running
     await containers.close()

@@ -120,14 +120,13 @@ def test_what_a_process_gets_only_at_its_start_is_read() -> None:
         HostConfig__Sysctls={"net.core.somaxconn": "99"},
         HostConfig__GroupAdd=["7"],
     )
-    raw["SecretReferences"] = [{"File": {"Name": "word"}, "SecretID": "s1", "SecretName": "word-v1"}]
-    raw["ConfigReferences"] = [{"File": None, "ConfigID": "c1", "ConfigName": "settings"}]
+    raw["SwarmFiles"] = ["c1", "s1"]
     assert read_facts(raw).settled == (
-        "config c1 ",
         "group 7",
         "init",
         "read-only",
-        "secret s1 word",
+        "secret or config c1",
+        "secret or config s1",
         "sysctl net.core.somaxconn=99",
         "ulimit nofile=10:20",
     )

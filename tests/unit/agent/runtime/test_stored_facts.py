@@ -2,46 +2,45 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from swarmkeep.agent.runtime.stored_facts import read_references, read_stored_facts
+from swarmkeep.agent.runtime.stored_facts import read_stored_facts, read_swarm_files
 from swarmkeep.errors import NotFound, Unavailable
 
 from .test_facts import INSPECTION
 
-SECRETS = [{"File": {"Name": "word"}, "SecretID": "s1", "SecretName": "word"}]
+CONTAINER = str(INSPECTION["Id"])
 
 
-def write(root: Path, **more: Any) -> str:
-    """Writes the example as Docker does; returns its id."""
-    stored = {
-        "ID": INSPECTION["Id"],
-        **{key: INSPECTION[key] for key in ("Name", "Created", "Image", "Config", "State")},
-    }
-    folder = root / "containers" / INSPECTION["Id"]
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What Docker has written of the example, under tmp_path."""
+    same = ("Name", "Created", "Image", "Config", "State")
+    folder = tmp_path / "containers" / CONTAINER
     folder.mkdir(parents=True)
-    (folder / "config.v2.json").write_text(json.dumps(stored | more))
+    (folder / "config.v2.json").write_text(json.dumps({"ID": CONTAINER, **{key: INSPECTION[key] for key in same}}))
     (folder / "hostconfig.json").write_text(json.dumps(INSPECTION["HostConfig"]))
-    return str(INSPECTION["Id"])
+    return folder
 
 
-def test_secrets_and_configs_are_told_by_the_files_alone(tmp_path: Path) -> None:
-    container = write(tmp_path, SecretReferences=SECRETS, ConfigReferences=None)
-    assert read_stored_facts(tmp_path, container).settled == ("secret s1 word",)
-    assert read_references(tmp_path, container) == {"SecretReferences": SECRETS}
+def test_secrets_and_configs_are_told_by_the_files_alone(tmp_path: Path, folder: Path) -> None:
+    assert read_stored_facts(tmp_path, CONTAINER).settled == ()
+    (folder / "mounts/secrets").mkdir(parents=True)
+    assert read_swarm_files(tmp_path, CONTAINER) == {}
+    for name in ("s1", "c1"):
+        (folder / "mounts/secrets" / name).touch()
+    assert read_stored_facts(tmp_path, CONTAINER).settled == ("secret or config c1", "secret or config s1")
+    assert read_swarm_files(tmp_path, CONTAINER) == {"SwarmFiles": ["c1", "s1"]}
 
 
 def test_a_container_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    for read in (read_stored_facts, read_references):
-        with pytest.raises(NotFound, match="dockerRoot"):
-            read(tmp_path, "a" * 64)
+    with pytest.raises(NotFound, match="dockerRoot"):
+        read_stored_facts(tmp_path, "a" * 64)
+    assert read_swarm_files(tmp_path, "a" * 64) == {}
 
 
-def test_files_that_are_not_dockers_are_not_understood(tmp_path: Path) -> None:
-    container = write(tmp_path)
-    (tmp_path / "containers" / container / "config.v2.json").write_text("[]")
-    for read in (read_stored_facts, read_references):
-        with pytest.raises(Unavailable, match="not understood"):
-            read(tmp_path, container)
+def test_files_that_are_not_dockers_are_not_understood(tmp_path: Path, folder: Path) -> None:
+    (folder / "config.v2.json").write_text("[]")
+    with pytest.raises(Unavailable, match="not understood"):
+        read_stored_facts(tmp_path, CONTAINER)
