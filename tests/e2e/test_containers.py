@@ -111,6 +111,25 @@ def test_a_plain_container_goes_on_elsewhere_when_its_node_loses_power_and_its_s
     assert api.get("workload", "cache")["status"]["claim"]["node"] == new.name
 
 
+def test_the_copy_on_a_node_that_was_only_cut_off_is_ended_and_removed(lab: Lab, api: Api) -> None:
+    api.apply(for_containers("alone", {"container": "alone"}, every="2s"))
+    home = run(lab, "n3", "alone", "--restart", "always")
+    cli(home, "alone", "SET", "only", "in memory")
+    api.wait_version("alone", 1, limit_s=90)
+    api.wait_version("alone", api.newest_version("alone") + 1)
+    old = inspect(home, "alone")["Id"]
+
+    lab.cut("n3")
+    others = [lab.node("n1"), lab.node("n2")]
+    wait_until("it to run elsewhere", lambda: any(is_running(node, "alone") for node in others), limit_s=120)
+    assert not home.may_run(old)
+    lab.mend("n3")
+    wait_until("the copy to be removed", lambda: inspect(home, "alone") == {}, limit_s=120)
+    (new,) = [node for node in others if is_running(node, "alone")]
+    assert cli(new, "alone", "GET", "only") == "in memory"
+    assert api.get("workload", "alone")["status"]["claim"]["node"] == new.name
+
+
 def test_stopping_and_starting_a_plain_container_keeps_what_was_in_its_memory(lab: Lab, api: Api) -> None:
     api.apply(for_containers("web", {"container": "web"}, every="1h"))
     node = run(lab, "n2", "web", "--restart", "unless-stopped")

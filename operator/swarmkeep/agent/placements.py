@@ -7,6 +7,7 @@ who may run it, and all of it may be repeated.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -32,8 +33,9 @@ from swarmkeep.store.repository import Repository
 
 log = structlog.get_logger(__name__)
 
+LOOK_S = 15.0
 FAILURE_KEPT_S = 300.0
-"""How long a failure is told: until then the operator tries other nodes."""
+"""How long a failure is told: until then the operator tries other nodes, and this one does not try again."""
 MANIFEST_LIMIT_S = 30.0
 START_LIMIT_S = 900.0
 """The longest that a start may take: it waits for the right to run, reads a version and restores it."""
@@ -84,22 +86,28 @@ class Placements:
                 for obj in list(self._sent.objects.values()):
                     self._begin(parse_workload(obj), group)
                 self._wake.clear()
-                await self._wake.wait()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._wake.wait()
 
     def report(self) -> list[dict[str, Any]]:
         """`status.placements` of the Node."""
-        now = time.monotonic()
-        self._failures = {ref: failure for ref, failure in self._failures.items() if failure[2] > now}
+        self._forget_old_failures()
         return [
             {"workload": str(ref), "epoch": epoch, "message": message}
             for ref, (epoch, message, _) in sorted(self._failures.items())
         ]
+
+    def _forget_old_failures(self) -> None:
+        now = time.monotonic()
+        self._failures = {ref: failure for ref, failure in self._failures.items() if failure[2] > now}
 
     def _begin(self, workload: Workload, group: asyncio.TaskGroup) -> None:
         """Starts it once for each placement that nobody has carried out."""
         placement, ref = workload.placement, workload.ref
         if placement is None or placement.node != self._node or placement.epoch != workload.claim.epoch:
             return
+        self._forget_old_failures()
         failed_at = self._failures.get(ref, (-1, "", 0.0))[0]
         if ref in self._under_way or failed_at == placement.epoch or workload.claim.node == self._node:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from swarmkeep.agent import placements
 from swarmkeep.agent.catalogue import Found
 from swarmkeep.agent.placements import Placements
 from swarmkeep.agent.runtime.containers import ListedContainer
@@ -59,15 +61,18 @@ class Node:
 
     async def carry_out(self) -> list[dict[str, Any]]:
         """Carries the placement out; returns what the Node reports then."""
+        made = self.placements()
+        await made._carry_out(self.workload)
+        return made.report()
+
+    def placements(self) -> Placements:
         me: Any = self
         story: Any = SimpleNamespace(
             created=lambda *_: self.told.append("Created"), not_created=lambda *_: self.told.append("PlacementFailed")
         )
         locations: Any = SimpleNamespace(call=self.call)
         catalogue: Any = SimpleNamespace(look=self.look)
-        placements = Placements("n2", me, me, me, me, locations, catalogue, story)
-        await placements._carry_out(self.workload)
-        return placements.report()
+        return Placements("n2", me, me, me, me, locations, catalogue, story)
 
     # The API and the policies.
 
@@ -229,4 +234,33 @@ async def test_an_order_that_went_to_another_node_meanwhile_is_left_alone() -> N
     node = Node()
     node.workload = node.sent(to="n3")
     assert await node.carry_out() == []
+    assert not node.created
+
+
+async def test_an_order_is_carried_out_once_and_after_a_failure_only_when_that_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Node()
+    _no_image(node)
+    made = node.placements()
+    async with asyncio.TaskGroup() as group:
+        made._begin(node.workload, group)
+        made._begin(node.workload, group)
+    assert node.told == ["PlacementFailed"]
+    node.images = {"redis:7": "sha256:1"}
+    async with asyncio.TaskGroup() as group:
+        made._begin(node.workload, group)
+    assert not node.created
+    monkeypatch.setattr(placements, "time", SimpleNamespace(monotonic=lambda: float("inf")))
+    async with asyncio.TaskGroup() as group:
+        made._begin(node.workload, group)
+    assert node.started == ["web"]
+
+
+@pytest.mark.parametrize("order", [{"to": "n3"}, {"epoch": 4}, {"claim": "n2"}])
+async def test_what_is_of_no_concern_is_left_alone(order: dict[str, Any]) -> None:
+    node = Node()
+    made = node.placements()
+    async with asyncio.TaskGroup() as group:
+        made._begin(node.sent(**order), group)
     assert not node.created
