@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.store.blob_local import LocalBlobStore
+from swarmkeep.store.repository import Repository
 from swarmlab import Lab
 from swarmlab.process import wait_until
 from swarmlab.workload import Api, Redis, join_network, now, policy
@@ -28,6 +30,16 @@ def offsite(lab: Lab, api: Api) -> Iterator[Path]:
     api.run("delete", "checkpointpolicy", "twice", check=False)
     api.run("delete", "checkpoints", "-l", "swarmkeep.dev/workload=twice.1", "--timeout", "40s", check=False)
     api.run("delete", "storagelocation", "offsite", check=False)
+
+
+def flip(location: Path, workload: str, number: int) -> None:
+    """One byte of a pack of that version."""
+    pack = Repository.open(LocalBlobStore(location), create=False).manifest(workload, number).packs[-1]
+    path = location / "packs" / workload / pack.name
+    content = bytearray(path.read_bytes())
+    content[20] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
 
 
 def copies(api: Api, workload: str) -> dict[int, tuple[str, dict[str, str]]]:
@@ -89,11 +101,31 @@ def test_versions_reach_both_locations_and_a_restore_takes_the_one_that_is_left(
     main = lab.settings.shared / "swarmkeep"
     wait_until("both to have only what is kept", lambda: 1 not in manifests(main) | manifests(offsite), limit_s=30)
 
-    # The first location is lost together with the node.
     api.apply(policy("twice", every="1h", storage=["main", "offsite"], retention={"keepLast": 3}))
     newest = api.newest_version("twice.1")
     wait_until("the newest to be replicated", lambda: copies(api, "twice.1")[newest][0] == "Replicated", limit_s=30)
+
+    # The first location has wrong bytes: the restore reads on from the second, and what was wrong is written again.
     home = redis.wait_running()
+    flip(main, "default/twice.1", newest)
+    crash = "rm -rf /var/lib/swarmkeep/images/default_twice.1; kill -9 $(docker inspect -f '{{.State.Pid}}' "
+    home.node.execute(["sh", "-c", f"{crash}{home.container})"])
+    home = redis.wait_running(other_than=home.container)
+    assert redis.good_keys(5_000) == 5_000
+
+    def last_start() -> dict[str, Any]:
+        found: dict[str, Any] = api.get("workload", "twice.1")["status"]["lastStart"]
+        return found
+
+    wait_until("the start to be reported", lambda: last_start().get("wrongIn") == ["main"], limit_s=40)
+    assert (last_start()["how"], last_start()["version"]) == ("Restored", newest)
+    assert "failedRestores" not in api.get("workload", "twice.1")["status"]
+    said = api.run("verify", f"twice.1-v{newest}")
+    assert "Repaired" in said
+    assert "main: Full" in said
+    assert Repository.open(LocalBlobStore(main), create=False).verify("default/twice.1", newest) == ()
+
+    # The first location is lost together with the node.
     gone = main.with_name("main-away")
     main.rename(gone)
     main.mkdir()

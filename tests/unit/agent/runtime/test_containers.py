@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,6 +32,8 @@ class Docker:
         self.stop_s = 0.0
         self.stopped: list[str] = []
         """What each stop said of the grace period: nothing, so that the container's own holds."""
+        self.pulled: list[tuple[str, dict[str, Any]]] = []
+        """Images that were pulled, and who said that he may."""
         self.events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._path = path
         self._runner: web.AppRunner | None = None
@@ -43,6 +46,8 @@ class Docker:
         app.router.add_post("/{api}/containers/{id}/stop", self._stop)
         app.router.add_delete("/{api}/containers/{id}", self._remove)
         app.router.add_get("/{api}/images/json", self._images)
+        app.router.add_get("/{api}/images/{name:.+}/json", self._image)
+        app.router.add_post("/{api}/images/create", self._pull)
         app.router.add_get("/{api}/events", self._events)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -63,6 +68,14 @@ class Docker:
         tagged = {"Id": "sha256:1", "RepoTags": ["redis:7", "redis:latest"], "RepoDigests": ["redis@sha256:aa"]}
         dangling = {"Id": "sha256:2", "RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}
         return web.json_response([tagged, dangling, {"Id": "sha256:3", "RepoTags": None}])
+
+    async def _image(self, _: web.Request) -> web.Response:
+        return web.json_response({"message": "No such image"}, status=404)
+
+    async def _pull(self, request: web.Request) -> web.Response:
+        raw = request.headers.get("X-Registry-Auth", "")
+        self.pulled.append((request.query["fromImage"], json.loads(base64.urlsafe_b64decode(raw)) if raw else {}))
+        return web.json_response({"status": "Pulling"})
 
     async def _inspect(self, request: web.Request) -> web.Response:
         await asyncio.sleep(self.slow_s)
@@ -218,3 +231,22 @@ async def test_follows_events_over_a_broken_connection(
         await docker.start()
         assert await waiting == RESYNC
     await events.aclose()
+
+
+async def test_an_image_is_pulled_as_who_has_logged_in_on_the_node(
+    docker: Docker, containers: Containers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    await containers.ensure_image("registry.example.com/redis@sha256:aa")
+    (tmp_path / "config").mkdir()
+    login = base64.b64encode(b"swarm:secret").decode()
+    (tmp_path / "config/config.json").write_text(json.dumps({"auths": {"registry.example.com": {"auth": login}}}))
+    # Logged in meanwhile: nothing has to be restarted.
+    await containers.ensure_image("registry.example.com/redis@sha256:aa")
+    await containers.ensure_image("other.example.com/redis@sha256:aa")
+    names = [(image, found.get("username"), found.get("password")) for image, found in docker.pulled]
+    assert names == [
+        ("registry.example.com/redis", None, None),
+        ("registry.example.com/redis", "swarm", "secret"),
+        ("other.example.com/redis", None, None),
+    ]
