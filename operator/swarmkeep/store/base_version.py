@@ -13,7 +13,7 @@ from swarmkeep.store.layout import Layout
 from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.pack import PackInfo, read_page_hashes
 from swarmkeep.store.page_index import Hashes, PageIndex
-from swarmkeep.store.page_table import Refs
+from swarmkeep.store.page_table import Integers, Refs
 from swarmkeep.store.prune import plan_reuse
 
 
@@ -39,14 +39,14 @@ class BaseVersion:
         """Where the file of that path begins in the stream, in pages."""
         return self._files.get(path)
 
-    def find_chunk(self, digest: bytes, pages: int) -> tuple[Refs, int] | None:
-        """References to the pages of the chunk with that hash, if they may be used, and where it ends in the stream."""
+    def find_chunk(self, digest: bytes, pages: int) -> tuple[Refs, Integers, int] | None:
+        """The runs of the chunk with that hash, if they may be used, and where it ends in the stream."""
         number = self._by_hash.get(digest)
         if number is None or self.chunks.pages[number] != pages:
             return None
         start = self.chunks.starts[number]
-        refs = self._table.expand(start, pages)
-        return (refs, start + pages) if self._usable[refs >> np.uint64(32)].all() else None
+        refs, counts = self._table.cut(start, pages)
+        return (refs, counts, start + pages) if self._usable[refs >> np.uint64(32)].all() else None
 
     def position(self, ref: int) -> int | None:
         """Where in the stream a page with that reference is."""

@@ -151,7 +151,7 @@ class PageTableBuilder:
         """Every pack that a reference is to, ascending."""
         if not self._refs:
             return []
-        packs = np.unique(np.concatenate([np.unique(refs >> _PACK_SHIFT) for refs in self._refs]))
+        packs = np.unique(np.concatenate(self._refs) >> _PACK_SHIFT)
         return [int(pack) - 1 for pack in packs if pack]
 
 

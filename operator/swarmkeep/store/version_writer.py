@@ -76,8 +76,8 @@ class VersionWriter:
         if known is None:
             self._table.append(self._pages(pages, words))
         else:
-            refs, self._position = known
-            self._table.append(refs)
+            refs, counts, self._position = known
+            self._table.append_runs(refs, counts)
 
     def outdated(self) -> list[Chunk]:
         """Once all files were given: the chunks with pages in packs that the version uses too little of.
