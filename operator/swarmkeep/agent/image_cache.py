@@ -153,7 +153,8 @@ class ImageCache:
         if self._held[key] or key in self._being_read() or self.is_filling(workload, number):
             return None
         path = self.find(workload, number)
-        if path is None:
+        if path is None or self._images.pop(key, None) is None:
+            # The second is of another thread that takes it right now.
             return None
         taken = path.with_name(f"{path.name}.base")
         with on_this_node(f"taking {path} out of the cache"):
