@@ -36,6 +36,8 @@ class Fate:
         self.last_words: set[asyncio.Task[Any]] = set()
         """Tasks that were in the middle of something; their end is nobody's business."""
         self._dies_at = dies_at
+        self._is_over = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def spare(self) -> None:
         """It lives on after all."""
@@ -46,12 +48,20 @@ class Fate:
         self._dies_at = len(self.steps) + steps
 
     def step(self, what: str) -> None:
-        if not self.dead.is_set():
+        """The agent may die here; in a thread of its own as well."""
+        try:
+            self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        except RuntimeError:
+            task = None
+        if not (self._is_over or self.dead.is_set()):
             self.steps.append(what)
             if len(self.steps) == self._dies_at:
-                self.dead.set()
-        if self.dead.is_set():
-            task = asyncio.current_task()
+                self._is_over = True
+                if task is None and self._loop is not None:
+                    self._loop.call_soon_threadsafe(self.dead.set)
+                else:
+                    self.dead.set()
+        if self._is_over or self.dead.is_set():
             if task is not None:
                 self.last_words.add(task)
             raise Died(what)

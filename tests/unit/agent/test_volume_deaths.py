@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
 from ..objects import stamp
-from .room import IN_THE_ROOM, REDIS, Container, Lives, Machine, ShimIn, room
+from .mortal import Died
+from .room import IN_THE_ROOM, REDIS, Container, Life, Lives, Machine, ShimIn, room
 from .test_deaths import Rehearsal, assert_protected, at_each_step
 
 pytestmark = IN_THE_ROOM
@@ -71,6 +73,16 @@ class Place:
         return [(path / "file").read_text() for path in self.path.parent.iterdir() if path != self.path]
 
 
+async def hooks_are_settled(life: Life, container: Container) -> None:
+    """The scheduler sees to it that nothing is owed."""
+    scheduling = asyncio.create_task(life.scheduler.run())
+    try:
+        await life.until("the hooks", lambda: container.hooks[-1:] == ["resume"] and not life.record().owes_hooks)
+    finally:
+        scheduling.cancel()
+        await asyncio.gather(scheduling, return_exceptions=True)
+
+
 async def rehearse(place: Place, dies_at: int) -> Rehearsal:
     machine, container = place.machine, place.container
     async with Lives(machine, dies_at) as lives:
@@ -82,8 +94,13 @@ async def rehearse(place: Place, dies_at: int) -> Rehearsal:
         assert place.asides().count("foreign") == 1
         (place.path / "file").write_text("written since")
         life = await lives.survivor()
+        await life.until(
+            "the process to be known", lambda: life.tracked.get(REDIS) and life.record().phase == "Running"
+        )
+        assert container.hooks == []
+        await hooks_are_settled(life, container)
+        assert container.hooks == ["resume"]
         await assert_protected(life, machine, container)
-        await life.until("what is owed to a restored process", lambda: "resume" in container.hooks)
         return Rehearsal(steps, (place.content(), "", came_up))
 
 
@@ -93,6 +110,39 @@ async def test_wherever_the_agent_dies_process_and_volume_are_of_one_version(tmp
 
     undisturbed = await end_of(0)
     assert undisturbed.end == ("written since", "", "restored v2")
+    await at_each_step(len(undisturbed.steps), end_of, undisturbed.end)
+
+
+async def test_wherever_the_agent_dies_during_a_version_the_hooks_after_it_are_run(
+    tmp_path: Path, shim_in: ShimIn
+) -> None:
+    async def end_of(dies_in: int) -> Rehearsal:
+        place = Place(tmp_path / str(dies_in), shim_in, "mine", restore={"after": ["Crash"], "pages": "Eager"})
+        place.machine.policy["spec"]["checkpoint"]["hooks"]["before"] = [{"exec": ["pause"]}]
+        place.machine.policy["spec"]["schedule"]["every"] = "1h"
+        container = place.container
+        async with Lives(place.machine, 0) as lives:
+            assert await place.machine.start(container) == ""
+            first = lives.first
+            await first.until("the phase", lambda: first.tracked.get(REDIS) and first.record().phase == "Running")
+            begun = len(first.fate.steps)
+            if dies_in:
+                first.fate.die_in(dies_in)
+            (result,) = await asyncio.gather(asyncio.create_task(first.take_version()), return_exceptions=True)
+            assert isinstance(result, int | Died)
+            steps = first.fate.steps[begun:]
+            life = await lives.survivor()
+            if "pause" in container.hooks:
+                await hooks_are_settled(life, container)
+            await life.until("the thaw", lambda: not container.frozen)
+            # It takes versions as if nothing had been.
+            assert await life.take_version() >= 3
+            assert container.hooks[-2:] == ["pause", "resume"]
+        return Rehearsal(steps, (place.content(), "", container.came_up[0]))
+
+    undisturbed = await end_of(0)
+    assert undisturbed.end == ("mine", "", "fresh")
+    assert len(undisturbed.steps) > 12
     await at_each_step(len(undisturbed.steps), end_of, undisturbed.end)
 
 
