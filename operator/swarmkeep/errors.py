@@ -135,6 +135,10 @@ class DumpFailed(HostError):
     reason = "DumpFailed"
 
 
+class DumpHindered(DumpFailed):
+    """Something was in the way that may be gone a moment later, as a command that talks to the container."""
+
+
 class RestoreFailed(HostError):
     """CRIU or runc could not restore a container."""
 

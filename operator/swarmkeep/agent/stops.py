@@ -17,7 +17,7 @@ from swarmkeep.agent.staged import Progress, Staged
 from swarmkeep.agent.story import Story
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.agent.versions import NotRunning, VersionTaker
-from swarmkeep.errors import Conflict, DumpFailed, NotFound, SwarmKeepError
+from swarmkeep.errors import Conflict, DumpFailed, DumpHindered, NotFound, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.policy import Policy
@@ -38,6 +38,11 @@ TURN_LIMIT_S = 120.0
 
 Docker counts the grace time from the moment at which the signal was delivered; until then the task runs on.
 """
+
+
+FINAL_TRIES = 5
+HINDERED_PAUSE_S = 0.3
+"""Between two tries of a final version: a health check that was in the way has ended by then."""
 
 
 class Stops:
@@ -233,7 +238,7 @@ class Stops:
             if limit_s < LEAST_GRACE_S:
                 return None
             async with asyncio.timeout(TURN_LIMIT_S + limit_s):
-                staged = await self._versions.stage(tracked, policy, Reason.FINAL, final_limit_s=limit_s)
+                staged = await self._stage_final(tracked, policy, limit_s)
         except SwarmKeepError as error:
             self._versions.record_failure(tracked, policy, Reason.FINAL, started_at, error)
             self._story.version_failed(tracked.ref, error.reason, f"no final version, stopping as usual: {error}")
@@ -248,6 +253,16 @@ class Stops:
                 tracked.finalizing = False
                 self._tracked.save(tracked)
         return staged
+
+    async def _stage_final(self, tracked: Tracked, policy: Policy, limit_s: float) -> Staged:
+        """Tries again when something was in the way for a moment: there is no later version than this one."""
+        for _ in range(FINAL_TRIES - 1):
+            try:
+                return await self._versions.stage(tracked, policy, Reason.FINAL, final_limit_s=limit_s)
+            except DumpHindered as error:
+                log.info("a final version was hindered, trying again", workload=str(tracked.ref), error=str(error))
+                await asyncio.sleep(HINDERED_PAUSE_S)
+        return await self._versions.stage(tracked, policy, Reason.FINAL, final_limit_s=limit_s)
 
 
 def _tracked_again(staged: Staged, boot_id: str) -> Tracked:

@@ -19,11 +19,11 @@ from typing import Protocol
 import structlog
 
 from swarmkeep.agent.runtime.cgroups import NoCgroup, find_freezer
-from swarmkeep.agent.runtime.dump_errors import explain
+from swarmkeep.agent.runtime.dump_errors import explain, may_pass
 from swarmkeep.agent.runtime.dump_stats import DumpStats, parse_dump_stats
 from swarmkeep.agent.runtime.restores import Restores
 from swarmkeep.agent.runtime.watches import Watches
-from swarmkeep.errors import CorruptData, DumpFailed
+from swarmkeep.errors import CorruptData, DumpFailed, DumpHindered
 
 log = structlog.get_logger(__name__)
 
@@ -195,7 +195,9 @@ class Dumper:
                 "allows, so the dump was given up; the container runs on. Allow more, or make the staging folder faster"
             ) from error
         if code != 0 and not _ended(request):
-            raise DumpFailed(explain(_read(request.work_dir / LOG), _read(request.work_dir / OUTPUT)))
+            criu_log = _read(request.work_dir / LOG)
+            failure = DumpHindered if may_pass(criu_log) else DumpFailed
+            raise failure(explain(criu_log, _read(request.work_dir / OUTPUT)))
         return DumpResult(self._stats(request), time.monotonic() - begun)
 
     async def _await_pages(self, request: DumpRequest, ends_at: float) -> None:

@@ -121,6 +121,18 @@ _CAUSES: Sequence[tuple[str, str]] = (
 )
 
 
+# A command run in the container, as a health check is, is no part of it; connections just being made are not whole.
+_PASSING = re.compile(
+    r"In-flight connection|External socket is used|Can't dump half of stream unix|Found slave peer index|external tty|"
+    r"netlink.*(queue|data)|Can't open .*(map_files|/proc/\d+/(fd|root|maps))|No such (process|file).*proc"
+)
+
+
+def may_pass(criu_log: str) -> bool:
+    """Whether what was in the way may be gone a moment later."""
+    return _PASSING.search("\n".join(error_lines(criu_log))) is not None
+
+
 def explain(criu_log: str, runc_output: str) -> str:
     """One sentence on the cause, then the lines of CRIU's log that say so."""
     errors = error_lines(criu_log) or error_lines(runc_output) or _last_lines(runc_output)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarmkeep.agent.runtime.dump_errors import error_lines, explain
+from swarmkeep.agent.runtime.dump_errors import error_lines, explain, may_pass
 
 CONNECTED = """\
 (00.000947) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted
@@ -60,3 +60,16 @@ def test_quotes_runc_when_criu_never_ran() -> None:
 def test_says_that_it_does_not_know() -> None:
     assert "does not know" in explain("(00.1) Error (criu/x.c:1): the moon is full\n", "")
     assert "nothing was written" in explain("", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "passes"),
+    [
+        ("Error (criu/sk-unix.c:903): unix: External socket is used. Consider using --ext-unix-sk option.", True),
+        ("Error (criu/sk-inet.c:205): inet: In-flight connection (l) for 1b", True),
+        ("Error (criu/files-ext.c:98): Can't dump file 7 of that type [20666] (chr 195:0)", False),
+        ("Error (criu/cr-dump.c:389): Can't get rlimit 0: Operation not permitted", False),
+    ],
+)
+def test_tells_what_may_be_gone_a_moment_later(line: str, passes: bool) -> None:
+    assert may_pass(f"(00.1) {line}\n(00.2) Error (criu/cr-dump.c:1975): Dumping FAILED.\n") is passes
