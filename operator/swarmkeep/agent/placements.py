@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from typing import Any
 
@@ -28,6 +29,7 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.model.wire import section
 from swarmkeep.model.workload import Workload, parse_workload
+from swarmkeep.plan.volumes import is_covered
 from swarmkeep.store.manifest import Manifest
 from swarmkeep.store.repository import Repository
 
@@ -40,6 +42,8 @@ MANIFEST_LIMIT_S = 30.0
 START_LIMIT_S = 900.0
 """The longest that a start may take: it waits for the right to run, reads a version and restores it."""
 TELL_LIMIT_S = 10.0
+FOLDERS_LIMIT_S = 5.0
+"""The longest that the node's file systems may take to say whether a folder is there."""
 
 
 class PlacementFailed(HostError):
@@ -144,6 +148,7 @@ class Placements:
         creation, version = await self._read(workload)
         if creation.name != workload.container_name:
             raise PlacementFailed(f"its newest version is of a container {creation.name}")
+        await self._require_folders(workload, creation)
         creation = await self._with_image(creation)
         await self._clear_name(workload.ref, creation.name)
         container_id = await self._containers.create_like(creation)
@@ -173,6 +178,23 @@ class Placements:
             self._locations, policy.locations, workload.ref, number, read, MANIFEST_LIMIT_S, SILENCE_FIRST
         )
         return read_creation(section(manifest.facts, "container")), number
+
+    async def _require_folders(self, workload: Workload, creation: Creation) -> None:
+        """Docker would make an empty folder of each bind mount that is missing here. Raises PlacementFailed."""
+        policy = self._desired.policy(Ref(workload.ref.namespace, workload.policy))
+        wishes = policy.volumes if policy is not None else ()
+        needed = [mount.source for mount in creation.binds if not is_covered(mount, wishes)]
+        try:
+            # A file system that has lost its server may never answer.
+            async with asyncio.timeout(FOLDERS_LIMIT_S):
+                missing = await asyncio.to_thread(lambda: [path for path in needed if not os.path.lexists(path)])
+        except TimeoutError:
+            raise PlacementFailed(f"the node does not say whether it has {', '.join(needed)}") from None
+        if missing:
+            raise PlacementFailed(
+                f"the node does not have {', '.join(missing)}, which is mounted into it: make it there with the same "
+                "content, or have it taken along (checkpoint.volumes)"
+            )
 
     async def _with_image(self, creation: Creation) -> Creation:
         """The very image, under the user's name for it where that still means it. Raises PlacementFailed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -27,6 +28,10 @@ from .runtime.test_creation import inspection
 
 WEB = Ref("default", "web")
 POLICY = policy("web", selector={"container": "web"})
+
+
+def bind(source: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": source, "Destination": "/data", "RW": True}
 
 
 class Node:
@@ -172,6 +177,10 @@ def _taken_name(node: Node) -> None:
     node.there["web"] = True
 
 
+def _no_folder(node: Node) -> None:
+    node.version = {**inspection("bridge"), "Mounts": [bind("/nonexistent/srv")]}
+
+
 def _no_sense(node: Node) -> None:
     node.version = {}
 
@@ -188,6 +197,7 @@ def _other_container(node: Node) -> None:
         (_no_version, "no good version"),
         (_no_policy, "no policy web"),
         (_taken_name, "another container web"),
+        (_no_folder, "does not have /nonexistent/srv, which is mounted into it"),
         (_no_sense, "not understood"),
         (_other_container, "of a container other"),
     ],
@@ -264,3 +274,12 @@ async def test_what_is_of_no_concern_is_left_alone(order: dict[str, Any]) -> Non
     async with asyncio.TaskGroup() as group:
         made._begin(node.sent(**order), group)
     assert not node.created
+
+
+async def test_a_folder_that_is_there_or_comes_with_the_version_is_no_obstacle(tmp_path: Path) -> None:
+    node = Node()
+    node.version = {**inspection("bridge"), "Mounts": [bind(str(tmp_path)), bind("/nonexistent/taken-along")]}
+    taken_along = policy("web", selector={"container": "web"}, checkpoint={"volumes": ["/nonexistent/taken-along"]})
+    node.policies = {taken_along.ref: taken_along}
+    assert await node.carry_out() == []
+    assert node.started == ["web"]

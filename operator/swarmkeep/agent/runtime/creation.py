@@ -7,10 +7,11 @@ is stored, and encrypted, like the memory itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from swarmkeep.errors import CorruptData
+from swarmkeep.model.traits import Mount
 
 _BUILT_IN_MODES = frozenset({"", "default", "bridge", "host", "none"})
 _ENDPOINT_FIELDS = ("IPAMConfig", "Links", "DriverOpts")
@@ -29,10 +30,12 @@ class Creation:
     body: Mapping[str, Any]
     further_networks: Mapping[str, Mapping[str, Any]]
     """Networks beside the first, with the arguments for connecting to each."""
+    binds: tuple[Mount, ...] = ()
+    """Folders and files of the node that are mounted into it."""
 
     def with_image(self, reference: str) -> Creation:
         """The same out of an image under another name."""
-        return Creation(self.name, self.image, self.image_id, {**self.body, "Image": reference}, self.further_networks)
+        return replace(self, body={**self.body, "Image": reference})
 
 
 def read_creation(raw: Mapping[str, Any], name: str | None = None) -> Creation:
@@ -73,6 +76,11 @@ def _read(raw: Mapping[str, Any], name: str) -> Creation:
         image_id=str(raw["Image"]),
         body=body,
         further_networks={key: _connection(endpoint) for key, endpoint in sorted(endpoints.items())},
+        binds=tuple(
+            Mount("bind", str(mount["Source"]), str(mount["Destination"]), not mount.get("RW", True))
+            for mount in raw.get("Mounts") or ()
+            if mount["Type"] == "bind"
+        ),
     )
 
 
