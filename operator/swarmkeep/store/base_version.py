@@ -21,6 +21,8 @@ class BaseVersion:
     """A finished version whose pages a new one may refer to. References count packs as its manifest does."""
 
     def __init__(self, manifest: Manifest, usable: list[bool], index: PageIndex) -> None:
+        self.attempt = manifest.attempt
+        """The try that wrote it: another one wrote it when it was repaired."""
         self.packs = manifest.packs
         self.chunks = manifest.chunks
         self.index = index

@@ -41,6 +41,7 @@ from swarmkeep.store.layout import Layout
 from swarmkeep.store.location import check_encryption, ensure_mark, join_keys, read_mark
 from swarmkeep.store.manifest import MAX_MANIFEST_BYTES, Manifest, decode_manifest, encode_manifest
 from swarmkeep.store.names import name_to_text
+from swarmkeep.store.prune import Writer
 from swarmkeep.store.sweeper import GRACE_S, Swept, delete_version, sweep_location
 from swarmkeep.store.target import replacing
 from swarmkeep.store.vault import Rewrapped, Vault
@@ -148,7 +149,8 @@ class Repository:
 
         It leans on nothing that is here. Nothing that is here is touched before all of the new is, and of that only the
         manifest, in whose place the new one comes. Dying between the two leaves no such version here, and a mark by
-        which `is_gone` knows. Raises Conflict (somebody else has done it meanwhile), and what `put` raises.
+        which `is_gone` knows. Raises Conflict (somebody else has done it meanwhile, or builds on it right now), and
+        what `put` raises.
         """
         key = VersionKey(manifest.workload, manifest.version)
         self.check()
@@ -158,6 +160,10 @@ class Repository:
             if self._raw_manifest(key) != before:
                 self._discard(writer, key.workload, attempt)
                 raise Conflict(f"{key} was changed by somebody else meanwhile")
+            if any(each.base == key.version for each in self._writers(key.workload)):
+                # It may lean on packs that only the damaged one names.
+                self._discard(writer, key.workload, attempt)
+                raise Conflict(f"a version that builds on {key} is being written: try again when it is done")
             if before is not None:
                 self._blobs.delete(key.manifest)
             self._commit(key, content, writer, attempt)
@@ -171,9 +177,7 @@ class Repository:
         self.check()
         if self._raw_manifest(key) is not None:
             return False
-        if any(
-            writer.version == version for writer in list_writers(self._blobs, workload, since=time.time() - GRACE_S)
-        ):
+        if any(writer.version == version for writer in self._writers(workload)):
             return False
         # Whoever stored it again may have finished between the two looks.
         return self._raw_manifest(key) is None
@@ -193,7 +197,8 @@ class Repository:
         try:
             leave_mark(self._blobs, key, attempt, base)
             sealed = self._vault is not None
-            writer = VersionWriter(self._blobs, workload, attempt, self._base(workload, base), sealed=sealed)
+            built_on = self._base(workload, base)
+            writer = VersionWriter(self._blobs, workload, attempt, built_on, sealed=sealed)
         except Exception:
             self._unmark(workload, attempt)
             raise
@@ -220,6 +225,8 @@ class Repository:
             # The mount may have gone while the packs were written.
             self.check()
             deadline.check()
+            if base is not None and built_on is not None:
+                self._check_base(workload, base, built_on.attempt)
             if self._vault is not None:
                 content = self._vault.seal(key, attempt, content)
                 manifest = replace(manifest, manifest_bytes=len(content))
@@ -347,6 +354,9 @@ class Repository:
         damaged = VersionReader(self._blobs, manifest, layout, deadline).damaged_files(full=full)
         return tuple(Damage(name_to_text(layout.files[file].path), damaged[file]) for file in sorted(damaged))
 
+    def _writers(self, workload: str) -> list[Writer]:
+        return list_writers(self._blobs, workload, since=time.time() - GRACE_S)
+
     def _base(self, workload: str, version: int | None) -> BaseVersion | None:
         if version is None:
             return None
@@ -361,6 +371,18 @@ class Repository:
             if (parsed := parse_pack_key(info.key)) is not None
         }
         return open_base(self._blobs, manifest, sizes)
+
+    def _check_base(self, workload: str, version: int, attempt: str) -> None:
+        """Raises Unavailable when the version that was built on was stored again: its old packs may go at any time."""
+        try:
+            now = self.manifest(workload, version).attempt
+        except (NotFound, DataError, WrongKey):
+            # While a mark names a base without a manifest, nothing goes.
+            return
+        if now != attempt:
+            raise Unavailable(
+                f"{workload} version {version}, which this one builds on, was repaired meanwhile: try again"
+            )
 
     def _stored_manifest(self, key: VersionKey) -> bytes:
         try:

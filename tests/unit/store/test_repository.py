@@ -753,6 +753,39 @@ class TestPutAgain:
             damaged.put_again(elsewhere, small, should_stop=meanwhile)
         assert damaged.verify(W, 1) == ()
 
+    def test_while_a_version_that_builds_on_it_is_written_it_stays(
+        self, damaged: Repository, elsewhere: Manifest, small: Path
+    ) -> None:
+        def meanwhile() -> bool:
+            with pytest.raises(Conflict, match="builds on"):
+                damaged.put_again(elsewhere, small)
+            return False
+
+        damaged.put(W, 2, small, {}, should_stop=meanwhile)
+        assert damaged.versions(W) == [1, 2]
+        damaged.put_again(elsewhere, small)
+        assert damaged.verify(W, 1) == ()
+
+    def test_a_version_does_not_build_on_what_was_repaired_under_it(
+        self, damaged: Repository, elsewhere: Manifest, small: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The repair looked for writers a moment before this one left its mark."""
+
+        def meanwhile() -> bool:
+            if not done:
+                done.append(True)
+                with monkeypatch.context() as patched:
+                    patched.setattr(Repository, "_writers", lambda *_: [])
+                    damaged.put_again(elsewhere, small)
+            return False
+
+        done: list[bool] = []
+        with pytest.raises(Unavailable, match="repaired meanwhile"):
+            damaged.put(W, 2, small, {}, should_stop=meanwhile)
+        assert damaged.versions(W) == [1]
+        damaged.put(W, 2, small, {})
+        assert damaged.verify(W, 2) == ()
+
     def test_a_manifest_that_is_rubbish_is_replaced(
         self, repository: Repository, blobs: MemoryBlobStore, elsewhere: Manifest, small: Path
     ) -> None:
