@@ -59,6 +59,8 @@ REF = Ref("default", "redis.1")
 BOOT = "boot-1"
 LIFE_S = 20.0
 IMAGE = b"memory" * 20_000
+TABLE = b"row" * 20_000
+"""Of the file `table` in the folder that its versions take along."""
 
 
 class Api(FakeApi):
@@ -118,6 +120,8 @@ class Node:
         node = cls(root, **more)
         (root / "upper").mkdir(parents=True)
         (root / "upper" / "file").write_bytes(b"written" * 1000)
+        (root / "data").mkdir()
+        (root / "data" / "table").write_bytes(TABLE)
         (root / "storage").mkdir()
         obj = workload_object()
         obj["status"] |= {"phase": "Running", "claim": {"node": "n1", "epoch": 4}}
@@ -185,7 +189,7 @@ class Node:
             pid=4_194_305,
             running=self.running,
             labels={},
-            raw={"Id": "c1", "Config": {"Labels": {SERVICE_ID: "svc1"}}},
+            raw={"Id": "c1", "Config": {"Labels": {SERVICE_ID: "svc1"}}, "Mounts": [self.mount()]},
             stop_timeout_s=10.0,
             upper_dir=self.root / "upper",
             exit_code=self.exit_code,
@@ -197,6 +201,9 @@ class Node:
             tty=False,
             networks=(),
         )
+
+    def mount(self) -> dict[str, Any]:
+        return {"Type": "bind", "Source": str(self.root / "data"), "Destination": "/data", "RW": True}
 
     async def cached(self, container_id: str) -> Any:
         if container_id != "c1":
@@ -242,7 +249,8 @@ class Agent:
         self.node = node
         self.told: list[str] = []
         self.replies: list[dict[str, Any]] = []
-        protection = SimpleNamespace(workload=REF, policy=policy(), task_id="t1")
+        with_folder = policy(checkpoint={"volumes": [node.mount()["Source"]]})
+        protection = SimpleNamespace(workload=REF, policy=with_folder, task_id="t1")
         desired: Any = SimpleNamespace(policy=lambda ref: protection.policy, protection=lambda labels: protection)
         story: Any = SimpleNamespace(
             version_failed=lambda ref, reason, message: self.told.append(f"{reason}: {message}"),

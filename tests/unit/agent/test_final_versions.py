@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.dump import ENDED, DumpRequest, DumpResult
+from swarmkeep.agent.runtime.volumes import read_index
 from swarmkeep.agent.starts import Refused, Starts
 from swarmkeep.errors import HostError, NotFound
 from swarmkeep.store.repository import Repository
 
 from ..objects import policy
-from .node_that_dies import BOOT, IMAGE, REF, Agent, Node, install
+from .node_that_dies import BOOT, IMAGE, REF, TABLE, Agent, Node, install
 
 
 @pytest.fixture
@@ -53,7 +55,11 @@ def assert_safe(node: Node, agent: Agent, step: str) -> None:
     target = node.root / "restored"
     node.repository().get(str(REF), 7, target)
     assert (target / "image" / "pages-1.img").read_bytes() == IMAGE, step
-    assert sorted(path.name for path in target.iterdir()) == ["image", "layer"], step
+    assert sorted(path.name for path in target.iterdir()) == ["image", "layer", "volumes"], step
+    (captured,) = read_index(target).values()
+    (node.root / "put").mkdir()
+    layer.apply(captured, node.root / "put")
+    assert (node.root / "put" / "table").read_bytes() == TABLE, step
     (checkpoint,) = node.api.checkpoints()
     assert checkpoint["metadata"]["name"] == "redis.1-v7", step
     assert checkpoint["status"]["phase"] == "Stored", step
