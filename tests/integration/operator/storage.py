@@ -32,6 +32,8 @@ class Storage:
         self.repository = Repository.open(LocalBlobStore(self.folder), create=True)
         self.source = folder / f"{name}-source"
         (self.source / "layer").mkdir(parents=True)
+        (self.source / "volumes" / "data").mkdir(parents=True)
+        (self.source / "volumes" / "data" / "index.jsonl").write_bytes(b"x" * 300)
 
     @property
     def object(self) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_objects_come_back_from_the_manifests_once_and_can_be_used(cluster: Clus
         assert obj["spec"]["reason"] == "OnDemand"
         status = obj["status"]
         assert (status["phase"], status["version"], status["imported"]["takenBy"]) == ("Stored", 4, "lost")
-        assert status["bytes"]["files"] == 700
+        assert (status["bytes"]["files"], status["bytes"]["volumes"]) == (700, 300)
         cluster.until(lambda: "import" not in cluster.get(LOCATION, "main")["status"], "the order is closed")
         # They go as any version goes: by way of a node.
         cluster.delete(CHECKPOINT, "redis.1-v1", "default")
