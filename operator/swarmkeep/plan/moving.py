@@ -108,8 +108,6 @@ def _workload(scene: Scene, workload: Workload, target: str) -> Iterator[str]:
         yield f"{source}, which runs it, is lost"
     if source == target:
         yield f"it runs on {target} already"
-    if workload.order is not None:
-        yield "a Restore says how it is to come up next, and would be answered by this move; let that end first"
     policy = scene.policy
     if policy is None:
         yield f"its policy {workload.policy} is gone, cannot be carried out, or does not select it any more"

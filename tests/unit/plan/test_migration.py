@@ -108,7 +108,6 @@ def test_it_is_admitted_with_where_it_ran() -> None:
     [
         ({"on": {"target": side(3, ready=False)}}, "n3 is not ready"),
         ({"hindrance": "restore back of it is under way"}, "restore back"),
-        ({"on": {"workload": workload(order={"uid": "o", "restore": "back"})}}, "a Restore says"),
         ({"rivals": (replace(migration(), created_at=ago(90), ref=migration().ref),)}, "migration move of it"),
     ],
 )
