@@ -19,7 +19,7 @@ from swarmkeep.model.traits import parse_traits
 from swarmkeep.model.wire import section
 from swarmkeep.plan.container_placement import place
 from swarmkeep.plan.findings import Finding
-from swarmkeep.plan.migration import MigrationView
+from swarmkeep.plan.migration_view import MigrationView
 from swarmkeep.plan.moving import Scene, Side
 from swarmkeep.plan.needs import needs_of
 from swarmkeep.plan.nodes import is_lost, is_ready

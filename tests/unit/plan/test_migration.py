@@ -23,20 +23,10 @@ from swarmkeep.model.migration import (
 from swarmkeep.model.workload import Workload, parse_workload
 from swarmkeep.plan.actions import Constrain, Plan, Release, SendContainer, SetFinalizers, Tell, WishCheckpoint
 from swarmkeep.plan.findings import problem
-from swarmkeep.plan.migration import (
-    MAX_ROUNDS,
-    MOVE_LIMIT,
-    RECORD_LIMIT,
-    RETURN_LIMIT,
-    ROUND_LIMIT,
-    ROUNDS_LIMIT,
-    SETTLE,
-    SMALL_BYTES,
-    STOP_SETTLE,
-    MigrationView,
-    another_round,
-    plan_migration,
-)
+from swarmkeep.plan.migration import RECORD_LIMIT, plan_migration
+from swarmkeep.plan.migration_undo import RETURN_LIMIT, STOP_SETTLE
+from swarmkeep.plan.migration_view import MOVE_LIMIT, SETTLE, MigrationView
+from swarmkeep.plan.pre_copy import MAX_ROUNDS, ROUND_LIMIT, ROUNDS_LIMIT, SMALL_BYTES, another_round
 
 from ..objects import NOW, ago, checkpoint, service, stamp, task, workload, workload_object
 from .test_moving import scene, side
