@@ -214,6 +214,8 @@ class Dependents:
             yield MIGRATION, ref, 0.0
         if old is not None and new is not None and _phase(old) == _phase(new):
             return
+        if old is not None and new is not None:
+            _count_move(new)
         workload = Ref(ref.namespace, section(new or old or {}, "spec")["workload"])
         if self._world.cache.get(WORKLOAD, workload) is not None:
             # Its standby is where it goes to, for as long as it is on its way.
@@ -233,6 +235,16 @@ def _count_start(old: Obj | None, new: Obj) -> None:
     start = section(new, "status", "lastStart")
     if old is not None and start and section(old, "status", "lastStart").get("at") != start.get("at"):
         metrics.STARTS.labels(start.get("how", ""), start.get("reason", "")).inc()
+
+
+def _count_move(migration: Obj) -> None:
+    """Called when its phase has changed."""
+    spec, status = section(migration, "spec"), section(migration, "status")
+    if is_under_way(migration) or spec.get("dryRun"):
+        return
+    metrics.MIGRATIONS.labels(spec.get("mode", ""), status["phase"]).inc()
+    if "downtimeSeconds" in status:
+        metrics.MIGRATION_DOWNTIME_SECONDS.labels(spec.get("mode", "")).observe(status["downtimeSeconds"])
 
 
 def _phase(obj: Obj | None) -> str | None:

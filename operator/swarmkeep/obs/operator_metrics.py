@@ -50,6 +50,19 @@ STARTS = Counter(
     ["how", "reason"],
     registry=REGISTRY,
 )
+MIGRATIONS = Counter(
+    "swarmkeep_operator_migrations_total",
+    "Migrations that ended, by mode and result (Done, Failed). Dry runs do not count.",
+    ["mode", "result"],
+    registry=REGISTRY,
+)
+MIGRATION_DOWNTIME_SECONDS = Histogram(
+    "swarmkeep_operator_migration_downtime_seconds",
+    "How long a workload stood still that was moved, by the agents' clocks.",
+    ["mode"],
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+    registry=REGISTRY,
+)
 NODES_LOST = Counter("swarmkeep_operator_nodes_lost_total", "Nodes whose lease ran out.", registry=REGISTRY)
 SWARM_LOOKS = Counter(
     "swarmkeep_operator_swarm_looks_total", "Looks at the Swarm, by result.", ["result"], registry=REGISTRY

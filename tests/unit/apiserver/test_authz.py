@@ -58,6 +58,7 @@ def test_everybody_with_a_role_reads_everything(verb: str, plural: str) -> None:
         (Access("create", OURS, "workloads", "default"), True),
         (Access("deletecollection", OURS, "checkpoints", "default"), True),
         (Access("patch", OURS, "nodes", "", "n1", "status"), True),
+        (Access("patch", OURS, "migrations", "default", "m", "status"), True),
         (Access("patch", CORE, "events", "default", "e"), True),
         (Access("update", COORDINATION, "leases", "default", "l"), True),
         (Access("create", CORE, "namespaces"), True),
@@ -103,6 +104,9 @@ def test_what_the_operator_may_write(access: Access, allowed: bool) -> None:
         (Access("patch", OURS, "storagelocations", "", "s"), False),
         (Access("create", OURS, "storagelocations", ""), False),
         (Access("delete", OURS, "storagelocations", "", "s"), False),
+        (Access("create", OURS, "migrations", "default"), False),
+        (Access("patch", OURS, "migrations", "default", "m", "status"), False),
+        (Access("delete", OURS, "migrations", "default", "m"), False),
         (Access("patch", "other.dev", "nodes", "", "n1"), False),
     ],
 )

@@ -15,6 +15,7 @@ from swarmkeep.errors import Conflict
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, MIGRATION, NODE, POLICY, WORKLOAD
 from swarmkeep.model.wire import format_time
+from swarmkeep.obs import operator_metrics as metrics
 from swarmkeep.swarm.simulated import SimulatedSwarm
 
 from ..objects import NOW, policy_object, stamp, workload_object
@@ -184,13 +185,21 @@ class Stage:
         self.api.put(WORKLOAD, {**self.workload, "status": {**self.workload["status"], **status}})
 
 
+def ended(mode: str, result: str) -> float:
+    """What the metrics count."""
+    labels = {"mode": mode, "result": result}
+    return metrics.REGISTRY.get_sample_value("swarmkeep_operator_migrations_total", labels) or 0.0
+
+
 def test_a_move_by_stop_and_copy() -> None:
     stage = Stage()
+    before = ended("StopAndCopy", "Done")
     asyncio.run(stage.until_ended())
     status = stage.status()
     assert stage.phases == ["Pending", "Moving", "Restoring", "Done"]
     assert (status["from"], status["runsOn"], status["version"]) == ("n1", "n2", 2)
     assert (status["bytes"], status["downtimeSeconds"]) == (1_000_000, 1.5)
+    assert ended("StopAndCopy", "Done") == before + 1
     assert stage.constraints == OWN
     assert stage.api.objects["migrations", Ref("default", "move")]["metadata"].get("finalizers") is None
     assert "standby" not in stage.workload["status"]
