@@ -72,7 +72,7 @@ def obstacles(scene: Scene, target: str) -> tuple[str, ...]:
         return ("there is no such workload",)
     found = [*_workload(scene, workload, target)]
     if workload.container_name is not None:
-        return (*found, *_container(scene, workload, target))
+        return tuple(dict.fromkeys((*found, *_container(scene, workload, target))))
     found += _target(scene, target)
     if service is None:
         found.append(f"the Swarm has no service {workload.service_name}")
@@ -128,7 +128,9 @@ def _container(scene: Scene, workload: Workload, name: str) -> Iterator[str]:
     if scene.target is None:
         yield f"there is no node {name}"
     elif workload.claim.node != name:
-        yield from (f"{name}: {finding.message}" for finding in scene.unfit)
+        yield from _state(scene, scene.target)
+        # The version that it will be made of is taken when it stops.
+        yield from (f"{name}: {finding.message}" for finding in scene.unfit if finding.code != "NoVersion")
 
 
 def _target(scene: Scene, name: str) -> Iterator[str]:
@@ -146,14 +148,19 @@ def _target(scene: Scene, name: str) -> Iterator[str]:
     elif scene.service is not None and not may_run_on(scene.service.constraints, target.swarm):
         rules = ", ".join(scene.service.constraints)
         yield f"the constraints of service {scene.service.name} ({rules}) do not allow {name}"
-    if scene.policy is not None and not target.locations & set(scene.policy.locations):
-        yield f"{name} reaches none of the policy's locations ({', '.join(scene.policy.locations)})"
-    if scene.source is not None:
-        for finding in obstacles_for(target.facts, scene.source.facts):
-            yield f"{name}: {finding.message}"
+    yield from _state(scene, target)
     for finding in scene.unfit:
         if finding.code in _BESIDE:
             yield f"{name}: {finding.message}"
+
+
+def _state(scene: Scene, target: Side) -> Iterator[str]:
+    """Whether the target gets the state, and whether that can go on there."""
+    if scene.policy is not None and not target.locations & set(scene.policy.locations):
+        yield f"{target.name} reaches none of the policy's locations ({', '.join(scene.policy.locations)})"
+    if scene.source is not None:
+        for finding in obstacles_for(target.facts, scene.source.facts):
+            yield f"{target.name}: {finding.message}"
 
 
 def _service(service: Service) -> Iterator[str]:

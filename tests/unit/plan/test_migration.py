@@ -375,6 +375,10 @@ def test_what_keeps_the_target_from_running_a_container_refuses_the_move() -> No
     unfit = (problem("PortTaken", "the node's port 80 is taken"),)
     plan = on_container(migration(), on={"unfit": unfit})
     assert "n3: the node's port 80 is taken" in says(plan)["message"]
+    older = side(3, facts=replace(side(3).facts, versions={**side(3).facts.versions, "kernel": "6.1"}))
+    assert "its kernel 6.1 is older" in says(on_container(migration(), on={"target": older}))["message"]
+    none_yet = (problem("NoVersion", "there is no good version of it"),)
+    assert says(on_container(migration(), on={"unfit": none_yet}))["phase"] == "Pending"
 
 
 def test_when_it_has_ended_the_target_goes_on_with_it() -> None:
