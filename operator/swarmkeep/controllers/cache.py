@@ -13,6 +13,7 @@ from typing import Any
 from swarmkeep.model.checkpoint import Result
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import CHECKPOINT, LEASE, LOCATION, MIGRATION, NODE, POLICY, RESTORE, WORKLOAD, Kind
+from swarmkeep.model.migration import parse_migration
 from swarmkeep.model.wire import section
 
 Obj = Mapping[str, Any]
@@ -147,7 +148,7 @@ class Cache:
         elif kind is MIGRATION:
             for obj, change in ((old, _discard), (new, _add)):
                 if obj is not None:
-                    change(self._migrations, Ref(ref.namespace, section(obj, "spec")["workload"]), ref)
+                    change(self._migrations, parse_migration(obj).workload_ref, ref)
         if self.on_change is not None:
             self.on_change(kind, ref, old, new)
 

@@ -26,6 +26,7 @@ from swarmkeep.model.kinds import (
     WORKLOAD,
     Kind,
 )
+from swarmkeep.model.migration import parse_migration
 from swarmkeep.model.node import parse_containers, parse_placement_failures
 from swarmkeep.model.wire import section
 from swarmkeep.model.workload import Phase
@@ -178,8 +179,8 @@ class Dependents:
             yield from self._of_containers(old, new)
         if ready_changed or before.get("standbys") != after.get("standbys"):
             for migration, obj in self._world.cache.all(MIGRATION).items():
-                sides = section(obj, "spec")["to"]["node"], section(obj, "status").get("from")
-                if ref.name in sides and is_under_way(obj):
+                found = parse_migration(obj)
+                if ref.name in (found.source, found.to) and not found.finished:
                     yield MIGRATION, migration, 0.0
         ready_before, ready_after = (_standbys(status) for status in (before, after))
         for name in ready_before.keys() | ready_after.keys():
@@ -216,7 +217,8 @@ class Dependents:
             return
         if old is not None and new is not None:
             _count_move(new)
-        workload = Ref(ref.namespace, section(new or old or {}, "spec")["workload"])
+        obj = new if new is not None else old
+        workload = parse_migration(obj).workload_ref if obj is not None else ref
         if self._world.cache.get(WORKLOAD, workload) is not None:
             # Its standby is where it goes to, for as long as it is on its way.
             yield WORKLOAD, workload, 0.0

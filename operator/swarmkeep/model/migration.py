@@ -139,6 +139,11 @@ class Migration:
     """Of a plain container."""
 
     @property
+    def workload_ref(self) -> Ref:
+        """Address of the workload."""
+        return Ref(self.ref.namespace, self.workload)
+
+    @property
     def finished(self) -> bool:
         """Whether it has ended, well or not."""
         return self.phase in (MigrationPhase.DONE, MigrationPhase.FAILED)
@@ -176,8 +181,9 @@ def parse_migration(obj: Object) -> Migration:
         created_at=optional_time(meta.get("creationTimestamp")),
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers") or ()),
-        workload=spec["workload"],
-        to=spec["to"]["node"],
+        # What it began with counts, whatever somebody makes of the spec meanwhile.
+        workload=status.get("workload") or spec["workload"],
+        to=status.get("to") or spec["to"]["node"],
         mode=Mode(spec.get("mode") or Mode.STOP_AND_COPY),
         dry_run=spec.get("dryRun", False),
         phase=MigrationPhase(status.get("phase") or ""),

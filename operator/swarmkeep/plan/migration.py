@@ -72,7 +72,7 @@ def _admit(view: MigrationView, now: datetime) -> Plan:
     if item.dry_run:
         text = f"nothing was moved: {workload_of(view)} could go from {source} to {item.to}{pull_note(view)}"
         return to_phase(view, MigrationPhase.DONE, now, text, {"from": source, "runsOn": source})
-    fields = {"from": source, "epoch": epoch}
+    fields = {"workload": item.workload, "from": source, "to": item.to, "epoch": epoch}
     return to_phase(view, MigrationPhase.PENDING, now, f"{workload_of(view)} goes from {source} to {item.to}", fields)
 
 

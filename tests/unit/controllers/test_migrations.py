@@ -310,6 +310,21 @@ def test_a_move_that_is_deleted_leaves_nothing_in_the_swarm(lives: int) -> None:
     asyncio.run(rehearse())
 
 
+def test_a_spec_that_is_changed_on_the_way_does_not_count() -> None:
+    async def rehearse() -> None:
+        stage = Stage()
+        for _ in range(2):
+            await stage.live()
+        obj = stage.api.objects["migrations", Ref("default", "move")]
+        spec = {**obj["spec"], "to": {"node": "n3"}, "workload": "other.1"}
+        stage.api.put(MIGRATION, {**obj, "spec": spec})
+        await stage.until_ended()
+        assert (stage.status()["phase"], stage.status()["runsOn"]) == ("Done", "n2")
+        assert stage.constraints == OWN
+
+    asyncio.run(rehearse())
+
+
 def test_a_service_that_somebody_changes_in_between_is_asked_anew() -> None:
     async def rehearse() -> None:
         stage = Stage()
