@@ -32,6 +32,8 @@ VERBS = {
     "explain": ("swarmkeep.cli.explain", "Objects"),
     "wait": ("swarmkeep.cli.wait", "Objects"),
     "migrate": ("swarmkeep.cli.migrate", "Workloads"),
+    "rollback": ("swarmkeep.cli.rollback", "Workloads"),
+    "forget": ("swarmkeep.cli.forget", "Workloads"),
     "history": ("swarmkeep.cli.history", "Versions"),
     "prune": ("swarmkeep.cli.prune", "Versions"),
     "verify": ("swarmkeep.cli.verify", "Versions"),

@@ -18,6 +18,7 @@ KINDS = (
     "checkpointpolicies",
     "checkpoints",
     "migrations",
+    "restores",
     "storagelocations",
     "nodes",
     "events",

@@ -127,8 +127,11 @@ def _of_workload(obj: Object) -> list[Moment]:
     if (at := _time(meta.get("creationTimestamp"))) is not None:
         found.append(Moment(at, What.SELECTED, "", "Selected", f"policy {spec.get('policy')} selected it"))
     start, container = section(status, "lastStart"), section(status, "container")
-    if (at := _time(start.get("at"))) is not None:
-        found.append(_of_start(start, at))
+    starts = [*(status.get("starts") or ()), start]
+    # The last one is among the past ones as well, unless it is of before these were kept.
+    for told in {item.get("at"): item for item in starts}.values():
+        if (at := _time(told.get("at"))) is not None:
+            found.append(_of_start(told, at))
     seen = _time(container.get("startedAt"))
     if seen is not None and container.get("taskID") != start.get("taskID"):
         node = section(status, "claim").get("node") or ""
@@ -151,7 +154,10 @@ def _of_start(start: Object, at: datetime) -> Moment:
         took = f" in {start['seconds']:.2f} s" if start.get("seconds") is not None else ""
         message = f"from version {version}{took} after {start.get('reason')}" + (f": {message}" if message else "")
     reason = str(start.get("reason") or "")
-    return Moment(at, What.RESTORED if restored else What.FRESH, start.get("node") or "", reason, message, version)
+    failed = start.get("order") is not None and start.get("obeyed") is not True
+    return Moment(
+        at, What.RESTORED if restored else What.FRESH, start.get("node") or "", reason, message, version, warning=failed
+    )
 
 
 def _of_end(end: Object, at: datetime) -> Moment:
