@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swarmkeep.cli.session import Session
+from swarmkeep.errors import SwarmKeepError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,13 @@ UNKNOWN_EXIT = 3
 _ENDED = ("Done", "Failed")
 
 Object = dict[str, Any]
+
+
+class Unfit(SwarmKeepError):
+    """The workload cannot be brought there."""
+
+    reason = "Unfit"
+    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +67,7 @@ class Wish:
 
 
 async def find(session: Session, name: str, goal: Goal) -> tuple[Workload, Checkpoint | None]:
-    """The workload and the version that is meant. Raises NotFound, InvalidObject with why it cannot be."""
-    from swarmkeep.errors import InvalidObject
+    """The workload and the version that is meant. Raises NotFound, Unfit with why it cannot be."""
     from swarmkeep.model.checkpoint import parse_checkpoint
     from swarmkeep.model.kinds import CHECKPOINT, WORKLOAD
     from swarmkeep.model.workload import parse_workload
@@ -70,7 +77,7 @@ async def find(session: Session, name: str, goal: Goal) -> tuple[Workload, Check
     listed = await session.client.list(CHECKPOINT, session.namespace, fields=f"spec.workload={name}")
     chosen = choose(goal, workload, [parse_checkpoint(obj) for obj in listed.items])
     if isinstance(chosen, str):
-        raise InvalidObject(f"{name} stays as it is: {chosen}")
+        raise Unfit(f"{name} stays as it is: {chosen}")
     return workload, chosen
 
 

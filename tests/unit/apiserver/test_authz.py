@@ -99,6 +99,8 @@ def test_what_the_operator_may_write(access: Access, allowed: bool) -> None:
         (Access("patch", OURS, "workloads", "default", "w"), False),
         (Access("create", OURS, "workloads", "default"), False),
         (Access("delete", OURS, "workloads", "default", "w"), False),
+        (Access("create", OURS, "restores", "default"), False),
+        (Access("patch", OURS, "restores", "default", "r", "status"), False),
         (Access("patch", OURS, "checkpointpolicies", "default", "p"), False),
         (Access("patch", OURS, "storagelocations", "", "s", "status"), True),
         (Access("patch", OURS, "storagelocations", "", "s"), False),

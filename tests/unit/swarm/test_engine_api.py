@@ -67,3 +67,12 @@ def test_what_swarm_wants_of_a_task(desired: str, wanted: bool) -> None:
     found = read_task({"ID": "t", "NodeID": "n", "DesiredState": desired, "Status": status})
     assert found.wanted is wanted
     assert (found.slot, found.message, found.state_since) == (None, "exit 1", None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "restarts"),
+    [(None, True), ({}, True), ({"Condition": "on-failure"}, True), ({"Condition": "none"}, False)],
+)
+def test_whether_swarm_makes_another_task_is_in_the_restart_policy(policy: Any, restarts: bool) -> None:
+    template = {"ContainerSpec": {}, **({"RestartPolicy": policy} if policy is not None else {})}
+    assert read_service(service(Mode={"Replicated": {}}, TaskTemplate=template)).restarts is restarts
