@@ -99,11 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     freeze.add_argument("--repeat", type=int, default=3, help="versions of each kind; peers take turns (default 3)")
     freeze.set_defaults(run=_freeze)
     store = verbs.add_parser("store", help="bytes, processor, memory, restore, and a series under load")
-    store.add_argument("--series", type=int, default=10, help="versions under load, one after the other (default 10)")
+    store.add_argument("--series", type=int, default=5, help="versions under load, one after the other (default 5)")
     store.set_defaults(run=_store)
     for verb in (freeze, store):
-        sizes = "of the Redis, in MB; 100,750,2000 for all (default 100,750)"
-        verb.add_argument("--sizes", type=_sizes, default=[100, 750], help=sizes)
+        sizes = "of the Redis, in MB; 100,750,2000 for all (default 750)"
+        verb.add_argument("--sizes", type=_sizes, default=[750], help=sizes)
         verb.add_argument("--staging", help="where SwarmKeep's agent dumps to, like /dev/shm/x (default: its own)")
     for verb in (library, freeze, store):
         verb.add_argument("--output", type=Path, help="a folder for the figures as JSON and a plot as SVG")
