@@ -75,6 +75,29 @@ def test_a_redis_moves_with_its_state_there_and_back(lab: Lab, api: Api) -> None
     assert redis.wait_running().container == container, "taking the constraint back restarted nothing"
 
 
+def test_a_plain_container_moves_with_its_state(lab: Lab, api: Api) -> None:
+    selected = policy("moving-box", every="1h")
+    selected["spec"]["selector"] = {"container": "box"}
+    api.apply(selected)
+    source = lab.node("n2")
+    source.execute(["docker", "run", "--detach", "--name", "box", "--restart", "always", lab.images()["redis"]])
+    api.wait_claimed("box")
+    source.execute(["docker", "exec", "box", "redis-cli", "SET", "only", "in memory"])
+    print(api.run("migrate", "box", "--to", "n3", "--mode", "PreCopy"))
+    status = newest_migration(api, "box")["status"]
+    assert (status["phase"], status["runsOn"]) == ("Done", "n3")
+    start = api.get("workload", "box")["status"]["lastStart"]
+    assert (start["how"], start["version"]) == ("Restored", status["version"])
+    said = lab.execute("n3", ["docker", "exec", "box", "redis-cli", "GET", "only"]).stdout.strip()
+    assert said == "in memory"
+    print(f"the container stood still for {status['downtimeSeconds']} s")
+
+    def is_gone() -> bool:
+        return source.execute(["docker", "inspect", "box"], check=False).returncode != 0
+
+    wait_until("the stopped copy to be removed", is_gone, limit_s=60)
+
+
 def test_the_target_dies_in_the_middle_and_one_copy_runs(lab: Lab, api: Api) -> None:
     redis = Redis(lab, "orphan")
     api.apply(policy("orphan", every="1h"))
