@@ -12,6 +12,7 @@ import structlog
 from swarmkeep.agent.damage import KnownDamage
 from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.reading import TURN_LIMIT_S
+from swarmkeep.agent.runtime.addresses import parse_addresses
 from swarmkeep.agent.runtime.facts import read_facts
 from swarmkeep.agent.specifications import container_spec_hash
 from swarmkeep.errors import DataError, InvalidObject, Unavailable, WrongKey
@@ -171,6 +172,7 @@ def _stored(repository: Repository, workload: Ref, number: int, is_newest: bool)
             str(facts["serviceID"]),
             line=parse_line(facts.get("leftBehind")),
             order=str(facts.get("order") or ""),
+            connections=parse_addresses(facts.get("connections")),
         )
         return _Stored(candidate, section(facts, "container"))
     except WrongKey as error:

@@ -25,6 +25,7 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.reading import DAMAGE_FIRST, read_from_first
 from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.addresses import kept_addresses
 from swarmkeep.agent.runtime.bundle import bundle_rootfs
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.stored_facts import read_stored_facts
@@ -42,6 +43,7 @@ from swarmkeep.model.policy import Fencing
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import End, Order, Phase
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.connections import go_on
 from swarmkeep.plan.crashes import pause_left
 from swarmkeep.plan.ends import SeenEnd, end_status
 from swarmkeep.plan.orders import SeenStart, standing
@@ -437,7 +439,7 @@ class Starts:
                 "image": str(image / "image"),
                 "work": str(work),
                 "lazy": start.policy.restore.lazy and self._lazy_pages,
-                "tcp": "close",
+                "tcp": _tcp(start, decision.version, candidates, failed),
             }
         )
         outcome, out_of_lease = await outcome_within_lease(
@@ -540,3 +542,12 @@ class Starts:
             limit = start.policy.restore.hold_limit.total_seconds()
             raise Refused(f"{start.ref} may not start: waited {limit:g} s for {what}")
         await asyncio.sleep(seconds)
+
+
+def _tcp(start: Start, version: int, candidates: list[Candidate], failed: dict[int, int]) -> str:
+    """What the shim is told of the connections in a version."""
+    held = next((item.connections for item in candidates if item.number == version), {})
+    kept = kept_addresses(start.facts.raw)
+    final = (start.end_before or {}).get("finalVersion")
+    keeps = go_on(start.policy.tcp, version, held, final_version=final, failed=failed, kept=kept)
+    return "established" if keeps else "close"

@@ -22,6 +22,7 @@ from swarmkeep.agent.locations import Locations
 from swarmkeep.agent.records import Records, checkpoint_record
 from swarmkeep.agent.room import require_room
 from swarmkeep.agent.runtime import layer
+from swarmkeep.agent.runtime.addresses import addresses_wire, kept_addresses
 from swarmkeep.agent.runtime.cgroups import memory_bytes
 from swarmkeep.agent.runtime.containers import ContainerFacts, Containers
 from swarmkeep.agent.runtime.dump import (
@@ -40,9 +41,10 @@ from swarmkeep.agent.volumes import Volumes, volumes_facts
 from swarmkeep.errors import Conflict, DumpFailed, StorageFull, SwarmKeepError
 from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref, checkpoint_name
-from swarmkeep.model.policy import Policy
+from swarmkeep.model.policy import Policy, Tcp
 from swarmkeep.model.wire import format_time
 from swarmkeep.obs import agent_metrics as metrics
+from swarmkeep.plan.connections import tcp_of_dump
 from swarmkeep.plan.crashes import has_outlived
 from swarmkeep.plan.protection import SERVICE_ID
 from swarmkeep.plan.verification import must_stand_alone
@@ -450,13 +452,17 @@ class VersionTaker:
         final_limit_s: float | None,
     ) -> tuple[DumpResult, datetime, float]:
         limit_s = policy.max_freeze.total_seconds()
+        kept = kept_addresses(facts.raw)
+        tcp = tcp_of_dump(policy.tcp, final=final_limit_s is not None, kept=kept)
+        if tcp is Tcp.ESTABLISHED:
+            staged.facts["connections"] = addresses_wire(kept)
         request = DumpRequest(
             container_id=facts.id,
             pid=facts.pid,
             image_dir=staged.folder / "image",
             work_dir=staged.work,
             leave_running=final_limit_s is None,
-            tcp=str(policy.tcp),
+            tcp=str(tcp),
             max_freeze_s=limit_s if final_limit_s is None else min(limit_s, final_limit_s),
         )
         copies: list[Copy] = [lambda check: layer.capture(facts.upper_dir, staged.folder / "layer", check)]

@@ -45,6 +45,8 @@ class Tcp(StrEnum):
     """What happens to established TCP connections."""
 
     CLOSE = "Close"
+    ESTABLISHED = "Established"
+    """They go on, where the container keeps its address and nothing has happened since the version was taken."""
     REFUSE = "Refuse"
 
 
@@ -229,25 +231,32 @@ def parse_policy(obj: Object) -> Policy:
     if len(set(locations)) < len(locations):
         raise InvalidObject(f"checkpointpolicy {ref}: spec.storage names a location twice: {', '.join(locations)}")
     selector = section(spec, "selector")
+    chosen = Selector(
+        service=selector.get("service"),
+        stack=selector.get("stack"),
+        match_labels=selector.get("matchLabels"),
+        container=selector.get("container"),
+        compose_project=selector.get("composeProject"),
+        container_labels=selector.get("containerLabels"),
+    )
+    tcp = Tcp(checkpoint.get("tcp", "Close"))
+    if tcp is Tcp.ESTABLISHED and not chosen.is_for_containers:
+        raise InvalidObject(
+            f"checkpointpolicy {ref}: spec.checkpoint.tcp is Established, but every task of a service gets another "
+            "address, and no connection goes on from another one: use Close, and let clients connect again"
+        )
     return Policy(
         ref=ref,
         generation=meta.get("generation", 1),
         created_at=optional_time(meta.get("creationTimestamp")),
-        selector=Selector(
-            service=selector.get("service"),
-            stack=selector.get("stack"),
-            match_labels=selector.get("matchLabels"),
-            container=selector.get("container"),
-            compose_project=selector.get("composeProject"),
-            container_labels=selector.get("containerLabels"),
-        ),
+        selector=chosen,
         every=every,
         jitter=int(schedule.get("jitter", "10%").rstrip("%")) / 100,
         suspend=schedule.get("suspend", False),
         locations=locations,
         retention=_retention(section(spec, "retention"), ref),
         on_stop=checkpoint.get("onStop", True),
-        tcp=Tcp(checkpoint.get("tcp", "Close")),
+        tcp=tcp,
         max_freeze=parse_duration(checkpoint.get("maxFreeze", "5s")),
         restore=RestoreRules(
             after=frozenset(map(RestoreOn, restore.get("after", list(RestoreOn)))),

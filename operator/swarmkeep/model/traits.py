@@ -51,6 +51,8 @@ class ContainerTraits:
     """How long it may stand still before its health check calls it unhealthy; 0 when it has none."""
     own_environment: tuple[str, ...] = ()
     """Environment variables that name its task or its node: the next task has others."""
+    fixed_address: bool = False
+    """Whether it has asked for an address of its own on each of its networks."""
 
 
 def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def traits_wire(traits: ContainerTraits) -> dict[str, Any]:
         "cpus": traits.cpus,
         "healthPatienceSeconds": traits.health_patience_s,
         "ownEnvironment": list(traits.own_environment),
+        "fixedAddress": traits.fixed_address,
     }
 
 
@@ -98,6 +101,7 @@ def parse_traits(workload: Object) -> ContainerTraits | None:
         cpus=raw.get("cpus", 0),
         health_patience_s=raw.get("healthPatienceSeconds", 0),
         own_environment=tuple(raw.get("ownEnvironment") or ()),
+        fixed_address=raw.get("fixedAddress", False),
     )
 
 

@@ -27,6 +27,8 @@ class Candidate:
     """What it came by way of."""
     order: str = ""
     """The order that the start of its task had answered."""
+    connections: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """The addresses, by network, of the connections that it holds so that they can go on; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,15 @@ def _streams(traits: ContainerTraits, policy: Policy | None) -> Iterator[Finding
         yield warning(
             "ConnectionsRefused", text, "set checkpoint.tcp: Close, if its clients connect again by themselves"
         )
+    elif policy is not None and policy.tcp is Tcp.ESTABLISHED and traits.fixed_address:
+        yield note("ConnectionsStay", "its TCP connections go on after a stop; after a crash or a loss they are closed")
+    elif policy is not None and policy.tcp is Tcp.ESTABLISHED:
+        text = (
+            "its policy says tcp: Established, but it has not asked for an address of its own on each of its networks"
+        )
+        yield warning(
+            "AddressChanges", f"{text}: its connections are closed", "run it with --ip on a network of its own"
+        )
     else:
         yield note("ConnectionsClose", "its TCP connections are closed by a restore: its clients have to connect again")
 

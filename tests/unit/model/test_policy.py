@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from swarmkeep.errors import InvalidObject
-from swarmkeep.model.policy import Hook, Hooks, OnFailure, PlacementRules, RetentionRules, Strategy
+from swarmkeep.model.policy import Hook, Hooks, OnFailure, PlacementRules, RetentionRules, Strategy, Tcp
 
 from ..objects import policy
 
@@ -61,3 +61,9 @@ def test_a_hook_that_may_take_too_long_or_no_time_is_refused(timeout: str) -> No
 def test_a_folder_has_one_spelling_and_is_not_the_whole_node(path: str) -> None:
     with pytest.raises(InvalidObject, match="volumes"):
         policy(checkpoint={"volumes": ["data", path]})
+
+
+def test_connections_cannot_go_on_for_tasks_whose_address_changes() -> None:
+    with pytest.raises(InvalidObject, match="every task of a service gets another address"):
+        policy(checkpoint={"tcp": "Established"})
+    assert policy(selector={"container": "db"}, checkpoint={"tcp": "Established"}).tcp is Tcp.ESTABLISHED

@@ -179,3 +179,13 @@ def test_traits_are_read_as_they_were_written() -> None:
     assert parse_traits({"status": {"container": {"traits": traits_wire(traits)}}}) == traits
     assert parse_traits({"status": {"container": None}}) is None
     assert parse_traits({}) is None
+
+
+@pytest.mark.parametrize(
+    ("fixed", "code", "severity"), [(True, "ConnectionsStay", "Note"), (False, "AddressChanges", "Warning")]
+)
+def test_connections_stay_only_with_a_fixed_address(fixed: bool, code: str, severity: str) -> None:
+    traits = replace(TRAITS, connections=True, fixed_address=fixed)
+    rules = policy(selector={"container": "db"}, checkpoint={"tcp": "Established"})
+    found = [(finding.code, str(finding.severity)) for finding in examine_container(traits, rules)]
+    assert found == [(code, severity)]

@@ -70,7 +70,8 @@ class DumpRequest:
     leave_running: bool
     """False lets CRIU end the processes once everything is written."""
     tcp: str
-    """`Close`: established connections are no obstacle, they will be closed on restore. `Refuse`: they are."""
+    """`Close`: established connections are no obstacle, they will be closed on restore. `Refuse`: they are.
+    `Established`: they are dumped so that they can go on."""
     max_freeze_s: float
     """The dump is given up when the container stands still for longer."""
     stood_still_s: float = 0.0
@@ -279,7 +280,13 @@ class Dumper:
             return
         # The container stands still: nobody has to be kept from its connections, and locking them costs 0.08 s.
         # A deleted file that is still open goes into the image, however large: maxFreeze is the limit for that.
-        lines = ["network-lock skip", "ghost-limit 1024G", *(["tcp-close"] if request.tcp != "Refuse" else [])]
+        # Not so when its connections are to go on: what comes in meanwhile would change them, or, once the process
+        # is gone, be answered with a reset.
+        lines = ["ghost-limit 1024G"]
+        if request.tcp != "Established":
+            lines.append("network-lock skip")
+        if request.tcp == "Close":
+            lines.append("tcp-close")
         watched = self._watched(request)
         # A line of that file has no way to write a name with spaces.
         lines += [f"irmap-scan-path {path}" for path in watched if not re.search(r"\s|[\"'#]", path)]

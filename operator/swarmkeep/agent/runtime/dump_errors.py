@@ -24,6 +24,11 @@ _CAUSES: Sequence[tuple[str, str]] = (
         "application close its connections",
     ),
     (
+        r"Locking network failed|network lock|nftables is not supported",
+        "its network could not be held still, which tcp: Established needs: install iptables on the node (or nftables, "
+        "with `network-lock nftables` in /etc/criu/runc.conf), or set checkpoint.tcp to Close",
+    ),
+    (
         r"In-flight connection",
         "a TCP connection is just being made; a moment later it works",
     ),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from swarmkeep.agent.runtime.addresses import kept_addresses
 from swarmkeep.agent.runtime.facts import ContainerFacts
 from swarmkeep.agent.runtime.takings import EVERYWHERE, cpu_limit, published_ports, set_aside_bytes
 from swarmkeep.model.traits import ContainerTraits, Mount
@@ -82,6 +83,7 @@ def read_traits(facts: ContainerFacts, *, connections: bool, hostname: str = "")
         cpus=cpu_limit(host),
         health_patience_s=_health_patience_s(facts.raw),
         own_environment=_own_environment(facts, hostname),
+        fixed_address=bool(kept_addresses(facts.raw)),
     )
 
 

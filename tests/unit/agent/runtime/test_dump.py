@@ -261,10 +261,22 @@ async def test_gives_criu_more_options_where_the_shim_made_room_for_them(
     state = tmp_path / "root/abc/state.json"
     state.write_text(json.dumps({"config": {"labels": ["bundle=/b", f"org.criu.config={conf}"]}}))
     await dumper(runc("exit 0"), tmp_path).dump(request_dump())
-    assert conf.read_text().split("\n")[:2] == ["ext-unix-sk", "network-lock skip"]
-    assert "tcp-close" in conf.read_text()
+    assert conf.read_text().split() == ["ext-unix-sk", "ghost-limit", "1024G", "network-lock", "skip", "tcp-close"]
     await dumper(runc("exit 0"), tmp_path).dump(request_dump(tcp="Refuse"))
     assert "tcp-close" not in conf.read_text()
+    assert "network-lock skip" in conf.read_text()
+
+
+async def test_connections_that_are_to_go_on_are_dumped_whole_with_the_network_held_still(
+    runc: Runc, request_dump: Request, calls: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CRIU_CONF", tmp_path / "none")
+    conf = tmp_path / "shim/abc/criu.conf"
+    conf.parent.mkdir(parents=True)
+    (tmp_path / "root/abc/state.json").write_text(json.dumps({"config": {"labels": [f"org.criu.config={conf}"]}}))
+    await dumper(runc("exit 0"), tmp_path).dump(request_dump(leave_running=False, tcp="Established"))
+    assert conf.read_text().split() == ["ghost-limit", "1024G"]
+    assert "--tcp-established" in calls()
 
 
 async def test_tells_criu_what_the_container_watches(
