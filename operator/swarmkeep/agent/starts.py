@@ -439,7 +439,7 @@ class Starts:
                 "image": str(image / "image"),
                 "work": str(work),
                 "lazy": start.policy.restore.lazy and self._lazy_pages,
-                "tcp": _tcp(start, decision.version, candidates, failed),
+                **_connections(start, decision.version, candidates, failed),
             }
         )
         outcome, out_of_lease = await outcome_within_lease(
@@ -544,10 +544,14 @@ class Starts:
         await asyncio.sleep(seconds)
 
 
-def _tcp(start: Start, version: int, candidates: list[Candidate], failed: dict[int, int]) -> str:
-    """What the shim is told of the connections in a version."""
+def _connections(
+    start: Start, version: int, candidates: list[Candidate], failed: dict[int, int]
+) -> dict[str, str | list[str]]:
+    """What the shim is told of the connections in a version: whether they go on, and at which addresses."""
     held = next((item.connections for item in candidates if item.number == version), {})
     kept = kept_addresses(start.facts.raw)
     final = (start.end_before or {}).get("finalVersion")
     keeps = go_on(start.policy.tcp, version, held, final_version=final, failed=failed, kept=kept)
-    return "established" if keeps else "close"
+    if not keeps:
+        return {"tcp": "close"}
+    return {"tcp": "established", "addresses": [address for fixed in kept.values() for address in fixed]}

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from swarmkeep.shim.arguments import Call
+from swarmkeep.shim.early_addresses import lend, take_back
 from swarmkeep.shim.settings import SEARCH_PATH, Settings, find_program
 from swarmkeep.shim.sysctl import SYSCTL_LIMIT_S, network_parameters, start_setting
 
@@ -69,9 +70,12 @@ def restore(call: Call, settings: Settings, order: dict[str, Any]) -> float:
         config_path = os.path.join(call.bundle, "config.json")
         with open(config_path, "rb") as file:
             original = file.read()
-        _replace(config_path, _annotated(original, criu_conf))
+        addresses = list(map(str, order.get("addresses") or ()))
+        _replace(config_path, _annotated(original, criu_conf, addresses))
         try:
             _run_restore(call, settings, image, work, lazy)
+            if addresses:
+                take_back(call.options.get("pid-file", ""), addresses)
             _set_network_parameters(call, original, work)
         finally:
             _replace(config_path, original)
@@ -95,7 +99,7 @@ def prepare_fresh(call: Call, settings: Settings) -> None:
     config_path = os.path.join(call.bundle, "config.json")
     with open(config_path, "rb") as file:
         original = file.read()
-    _replace(config_path, _annotated(original, criu_conf))
+    _replace(config_path, _annotated(original, criu_conf, []))
 
 
 def undo(call: Call, settings: Settings) -> None:
@@ -230,9 +234,11 @@ def _wait(pid: int, limit_s: float) -> int:
         os.close(handle)
 
 
-def _annotated(config: bytes, criu_conf: str) -> bytes:
+def _annotated(config: bytes, criu_conf: str, addresses: list[str]) -> bytes:
     """The bundle's configuration with CRIU's options file named in it: runc hands that on to CRIU."""
     value = json.loads(config)
+    if addresses:
+        lend(value, addresses)
     value["annotations"] = {**(value.get("annotations") or {}), CONFIG_ANNOTATION: criu_conf}
     for mount in value.get("mounts") or ():
         # runc follows a link, as Debian's docker-init is one; CRIU would mount the link itself.
