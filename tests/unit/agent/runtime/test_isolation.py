@@ -185,10 +185,11 @@ def test_what_is_large_or_no_plain_file_is_left_empty(
             "CRIU: Error (criu/sk-inet.c:1): inet: Can't bind inet socket (id 1): Cannot assign",
             "listens on is not there",
         ),
+        ("CRIU: Error (criu/mount.c:2): mnt: Can't mount at ./app.conf", "mounted into it"),
         ("runc: whatever", "for a reason that SwarmKeep does not know"),
     ],
 )
 def test_a_failed_restore_is_explained(text: str, words: str) -> None:
     assert words in explain_restore(text)
     assert text in explain_restore(text)
-    assert is_of_isolation(text) is ("No mapping" in text)
+    assert is_of_isolation(text) is ("mnt: " in text)
