@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,12 @@ def alive_manager(lab: Lab) -> Node:
     raise LabError("no manager of the lab is alive")
 
 
+def label(lab: Lab, name: str, **nodes: str) -> None:
+    """Gives nodes a label, for the constraints of services."""
+    for node, value in nodes.items():
+        alive_manager(lab).execute(["docker", "node", "update", "--label-add", f"{name}={value}", node])
+
+
 def ensure_network(lab: Lab) -> None:
     """Makes the network that services and clients share."""
     manager = alive_manager(lab)
@@ -314,10 +321,17 @@ def join_network(lab: Lab, nodes: Sequence[str]) -> None:
     ensure_network(lab)
     for name in nodes:
         node = lab.node(name)
-        if not node.execute(["docker", "ps", "-q", "--filter", "name=^net-holder$"]).stdout.strip():
-            node.execute(["docker", "rm", "-f", "net-holder"], check=False)
-            words = ["docker", "run", "--detach", "--name", "net-holder", "--network", NETWORK]
-            node.execute([*words, lab.images()["shell"], "sleep", "infinity"])
+        # A node that has just booted knows the Swarm's networks only after a while.
+        wait_until(f"{name} to join the network", partial(_hold_network, lab, node), limit_s=60)
+
+
+def _hold_network(lab: Lab, node: Node) -> bool:
+    """Raises LabError while the node cannot join it."""
+    if not node.execute(["docker", "ps", "-q", "--filter", "name=^net-holder$"]).stdout.strip():
+        node.execute(["docker", "rm", "-f", "net-holder"], check=False)
+        words = ["docker", "run", "--detach", "--name", "net-holder", "--network", NETWORK]
+        node.execute([*words, lab.images()["shell"], "sleep", "infinity"])
+    return True
 
 
 def now() -> float:
