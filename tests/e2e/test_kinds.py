@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swarmlab import Lab
+from swarmlab import Lab, LabError
 from swarmlab.process import wait_until
 from swarmlab.workload import NETWORK, Api, Service, Task, ensure_network, join_network, label, policy
 
@@ -206,6 +206,12 @@ def test_every_kind_of_service_goes_on_when_its_placement_changes(lab: Lab, api:
 
     wait_until("all to be on n3", all_moved, limit_s=120)
     there = tasks(lab)
+    try:
+        restored = {("Restored", "Reschedule")}
+        wait_until("all to be told as restored", lambda: set(starts(api).values()) == restored, limit_s=30)
+    except LabError:
+        trouble = [line for line in api.run("get", "events").splitlines() if " Warning " in line]
+        pytest.fail("\n".join([str(starts(api)), *trouble]))
     for name, task in there.items():
         if name != "posted.1":
             wait_until(f"{name} to count", partial(said, task), limit_s=20)
@@ -214,7 +220,6 @@ def test_every_kind_of_service_goes_on_when_its_placement_changes(lab: Lab, api:
             assert count >= counts[name], name
     assert served(there["posted.1"]) == [tokens["posted.1"], "2"]
     assert_as_configured(there)
-    assert set(starts(api).values()) == {("Restored", "Reschedule")}
     assert len(starts(api)) == COUNT_OF_TASKS
 
     # Another secret is another service to the process that has read the old one, and the others go on.
