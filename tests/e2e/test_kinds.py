@@ -53,7 +53,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "tuned": {"sysctls": {"net.core.somaxconn": 1234, "kernel.msgmax": 12345}},
     "stopping": {"stop_signal": "SIGUSR1", "stop_grace_period": "30s"},
     "named": {"hostname": "a-name", "working_dir": "/srv", "environment": {"ODD": "ä=$x"}},
-    "watching": {},
     "posted": {"ports": [{"target": 80, "published": 8181, "mode": "host"}]},
     "many": {"deploy": {"replicas": 3}},
 }
@@ -62,7 +61,6 @@ BEFORE = {
     "readonly": "echo kept > /tmp/made; exec 5>/tmp/open; ",
     "tmpfs": "echo kept > /cache/made; mkdir -m 700 /cache/inner; ",
     "inited": "sleep 1000 & ",
-    "watching": "touch /srv/lines; tail -f /srv/lines & ",
 }
 """What a service does before it counts."""
 COUNT_OF_TASKS = len(SETTINGS) + 2
@@ -152,10 +150,6 @@ def assert_as_configured(there: dict[str, Task]) -> None:
     tuned = "cd /proc/sys; cat net/core/somaxconn kernel/msgmax net/ipv4/ip_unprivileged_port_start"
     assert shell(there["tuned.1"], tuned) == "1234\n12345\n0"
     assert shell(there["named.1"], 'hostname; pwd; echo "$ODD"') == "a-name\n/srv\nä=$x"
-    # `tail -f` sees new lines still.
-    watching = there["watching.1"]
-    shell(watching, "echo seen-again 7 >> /srv/lines")
-    wait_until("the watch to be told", lambda: ("seen-again", 7) in said(watching), limit_s=20)
     words = ["docker", "inspect", "-f", "{{json .State.Health}}", there["healthy.1"].container]
     health = json.loads(there["healthy.1"].node.execute(words).stdout)
     assert (health["Status"], health["FailingStreak"]) == ("healthy", 0)
