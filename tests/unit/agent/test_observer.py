@@ -123,7 +123,7 @@ async def test_versions_of_a_process_that_crashes_again_and_again_count_together
     tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = room(tmp_path, shim_in, 1, 2, claim="n1", attempts=2)
-    pause = timedelta(seconds=0.4)
+    pause = timedelta(seconds=1.5)
     monkeypatch.setattr(crashes, "FIRST_PAUSE", pause)
     came_up, moments = [], []
     async with machine.life() as life:
