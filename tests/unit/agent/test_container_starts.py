@@ -16,7 +16,8 @@ from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
 from ..objects import stamp
-from .room import IN_THE_ROOM, Container, Life, Machine, ShimIn, room
+from .host import Container
+from .room import IN_THE_ROOM, Life, Machine, ShimIn, room
 
 pytestmark = IN_THE_ROOM
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ..objects import stamp
-from .room import IN_THE_ROOM, REDIS, Container, Life, Lives, Machine, ShimIn, claim_of, room
+from .host import Container
+from .room import IN_THE_ROOM, REDIS, Life, Lives, Machine, ShimIn, claim_of, room
 
 pytestmark = IN_THE_ROOM
 

@@ -14,7 +14,8 @@ from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
 from ..objects import stamp
-from .room import IN_THE_ROOM, REDIS, Container, Life, Lives, Machine, ShimIn, claim_of, room
+from .host import Container
+from .room import IN_THE_ROOM, REDIS, Life, Lives, Machine, ShimIn, claim_of, room
 
 pytestmark = IN_THE_ROOM
 

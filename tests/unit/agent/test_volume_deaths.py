@@ -18,8 +18,9 @@ from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
 
 from ..objects import stamp
+from .host import Container
 from .mortal import Died
-from .room import IN_THE_ROOM, REDIS, Container, Life, Lives, Machine, ShimIn, room
+from .room import IN_THE_ROOM, REDIS, Life, Lives, Machine, ShimIn, room
 from .test_deaths import Rehearsal, assert_protected, at_each_step
 
 pytestmark = IN_THE_ROOM
