@@ -50,9 +50,10 @@ def migrate(
 ) -> None:
     """Moves a workload to another node, with its state.
 
-    The Swarm moves the task in the ordinary way: it is stopped with a final version and restored from that. What would
-    not work is refused before anything stops. Ends with 1 when it was refused or went wrong; it runs somewhere then,
-    and the message says where. Ends with 3 when it had not ended in time; it goes on.
+    It is stopped with a final version and restored from that: a task by the Swarm in the ordinary way, a plain
+    container by the operator. What would not work is refused before anything stops. Ends with 1 when it was refused or
+    went wrong; it runs somewhere then, and the message says where. Ends with 3 when it had not ended in time; it goes
+    on.
 
     Example: swarmkeep migrate redis.1 --to n3 --mode PreCopy
     """
