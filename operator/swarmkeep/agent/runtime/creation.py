@@ -57,6 +57,8 @@ def _read(raw: Mapping[str, Any], name: str) -> Creation:
         del config["Hostname"]
     mac_address = config.pop("MacAddress", None)
     host.pop("ContainerIDFile", None)
+    # Docker notes the default of the time. One from before the shim was that would be started past it, from nothing.
+    host.pop("Runtime", None)
     networks = dict((raw.get("NetworkSettings") or {}).get("Networks") or {})
     mode = str(host.get("NetworkMode") or "")
     by_id = {str(value.get("NetworkID")): key for key, value in networks.items() if value.get("NetworkID")}

@@ -21,6 +21,7 @@ def inspection(mode: str = "shop_default", **config: Any) -> dict[str, Any]:
             "RestartPolicy": {"Name": "always"},
             "PortBindings": {"6379/tcp": [{"HostPort": "80"}]},
             "ContainerIDFile": "/tmp/id",
+            "Runtime": "runc",
         },
         "NetworkSettings": {
             "Networks": {
