@@ -74,6 +74,8 @@ async def find(session: Session, name: str, goal: Goal) -> tuple[Workload, Check
     from swarmkeep.plan.rollback import choose
 
     workload = parse_workload(await session.client.get(WORKLOAD, name, session.namespace))
+    if workload.container_name is not None:
+        raise Unfit(f"{name} stays as it is: a plain container cannot be brought back yet, only tasks of services can")
     listed = await session.client.list(CHECKPOINT, session.namespace, fields=f"spec.workload={name}")
     chosen = choose(goal, workload, [parse_checkpoint(obj) for obj in listed.items])
     if isinstance(chosen, str):

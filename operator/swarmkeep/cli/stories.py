@@ -198,7 +198,7 @@ def _verified(status: Object, now: datetime) -> Facts:
         return [("Verified", "not yet")] if status.get("phase") in ("Stored", "Replicated") else []
     facts: Facts = []
     if seen.get("result"):
-        depth = "every byte" if seen.get("how") == "Full" else "manifest and packs"
+        depth = "manifest and packs" if seen.get("how") == "Quick" else "every byte"
         where = f" on {seen['node']}" if seen.get("node") else ""
         text = f"{seen['result']}, {depth} {age(seen.get('at'), now)} ago{where}"
         problems = [
@@ -252,7 +252,8 @@ def _migration(obj: Object, now: datetime) -> Facts:
 def _damage(status: Object) -> str:
     """How the versions' table says that bytes are not what they must be."""
     result = (status.get("verified") or {}).get("result")
-    return {"Damaged": ", damaged", "DamagedCopy": ", one copy damaged"}.get(str(result), "")
+    words = {"Damaged": ", damaged", "DamagedCopy": ", one copy damaged", "Unrestorable": ", cannot be restored"}
+    return words.get(str(result), "")
 
 
 def _node(obj: Object, _: datetime) -> Facts:

@@ -45,7 +45,8 @@ def choose(goal: Goal, workload: Workload, checkpoints: Sequence[Checkpoint]) ->
     if workload.spec_hash and chosen.spec_hash and chosen.spec_hash != workload.spec_hash:
         return (
             f"version {chosen.version} is of another specification than the task has now: image, command, environment, "
-            "mounts or a forced update differ. Bring the service back to that first, as docker service rollback does"
+            "another setting of its process or a forced update differ. Bring the service back to that first, as docker "
+            "service rollback does"
         )
     return chosen
 

@@ -114,7 +114,8 @@ def decide_start(
     if newest.spec_hash != spec_hash:
         return Fresh(
             "SpecChanged",
-            f"image, command, environment, mounts or a forced update differ from those of version {newest.number}",
+            f"image, command, environment or another setting of its process differs from that of version "
+            f"{newest.number}, or an update was forced",
         )
     wanted = _WANTED_BY[end] if end else RestoreOn.CRASH
     if order is None and wanted is None:

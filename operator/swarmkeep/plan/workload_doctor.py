@@ -157,7 +157,7 @@ def _habits(traits: ContainerTraits, policy: Policy | None) -> Iterator[Finding]
     if policy is not None and 0 < traits.health_patience_s <= policy.max_freeze.total_seconds():
         text = (
             f"its health check calls it unhealthy when it stands still for {traits.health_patience_s:g} s, and a "
-            f"version may take {policy.max_freeze.total_seconds():g} s: the Swarm would then replace it"
+            f"version may take {policy.max_freeze.total_seconds():g} s: a service's task is then replaced"
         )
         yield warning("HealthCheckTight", text, "allow the check more time or retries, or lower checkpoint.maxFreeze")
 
@@ -189,11 +189,12 @@ def _images(workload: WorkloadFacts, traits: ContainerTraits, nodes: Sequence[No
 def _places(workload: WorkloadFacts, policy: Policy, nodes: Sequence[NodeFacts]) -> Iterator[Finding]:
     """Whether there is any other node where it could go on."""
     others = [node for node in nodes if node.name != workload.node and node.ready == "True"]
-    reach = [n for n in others if any(seen.name == policy.location and seen.reachable for seen in n.locations)]
+    wanted = set(policy.locations)
+    reach = [n for n in others if any(seen.name in wanted and seen.reachable for seen in n.locations)]
     if not others:
         yield problem("NoOtherNode", "there is no other node that is ready: it has nowhere to go", "add a node")
     elif not reach:
-        text = f"no other node reaches StorageLocation {policy.location}: none could restore it"
+        text = f"no other node reaches StorageLocation {' or '.join(policy.locations)}: none could restore it"
         yield problem("NoOtherNode", text, "make the location reachable on more nodes")
     eager = sorted(node.name for node in reach if not node.lazy_pages)
     if policy.restore.lazy and eager:

@@ -209,7 +209,7 @@ def _protected(view: WorkloadView, now: datetime) -> tuple[Condition, datetime |
         left = f"version {good} is the newest good one" if good else "there is no good one"
         return _unprotected("Damaged", f"its newest version, {newest.number}, is damaged in storage: {left}"), None
     if workload.spec_hash and newest.spec_hash and newest.spec_hash != workload.spec_hash:
-        text = f"version {newest.number} was taken before the service's specification changed{because}"
+        text = f"version {newest.number} was taken before its specification changed{because}"
         return _unprotected("SpecChanged", text), None
     limit = overdue_after(policy)
     if now >= newest.taken_at + limit:

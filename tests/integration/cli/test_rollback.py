@@ -7,7 +7,7 @@ import json
 import pytest
 
 from .conftest import Cli
-from .test_prune import scene
+from .test_prune import obj, scene
 
 pytestmark = pytest.mark.etcd
 
@@ -29,6 +29,10 @@ def test_what_cannot_be_is_refused_with_what_there_is(cli: Cli) -> None:
     assert "redis.1 stays as it is: there is no version 9; there are 1 to 4" in done.stderr
     done = cli.tries("rollback", "redis.1", "--to", "9", "--to-time", "10:30", code=2)
     assert "exclude each other" in done.stderr
+    plain = obj("Workload", "web", {"policy": "redis", "type": "Container", "container": {"name": "web"}})
+    cli.run("apply", "-f", cli.file("web.yaml", plain))
+    done = cli.tries("rollback", "web", "--dry-run", code=1)
+    assert "web stays as it is: a plain container cannot be brought back yet" in done.stderr
     done = cli.tries("forget", "redis.2", code=1)
     assert "redis.2" in done.stderr
     assert json.loads(cli.run("get", "restores", "-o", "json"))["items"] == []

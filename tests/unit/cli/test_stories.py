@@ -166,6 +166,16 @@ def test_events_are_told_oldest_first_with_their_counts() -> None:
             "              image/pages-1.img: frame 0 was changed\n"
             "              and 2 more files",
         ),
+        (
+            "Checkpoint",
+            {"verified": {"result": "Good", "how": "Restore", "at": "2026-01-31T11:59:50Z"}},
+            "Good, every byte 10s ago",
+        ),
+        (
+            "Checkpoint",
+            {"verified": {"result": "Good", "how": "Quick", "at": "2026-01-31T11:59:50Z"}},
+            "Good, manifest and packs 10s ago",
+        ),
         ("Checkpoint", {"verification": {"node": "n1"}}, "on n1"),
         ("Checkpoint", {"bytes": {"memory": 1 << 20}, "phase": "Stored"}, "1.00 MiB memory"),
         (

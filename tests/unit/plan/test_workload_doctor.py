@@ -138,6 +138,11 @@ def test_it_needs_another_node_that_can_restore_it(
     assert found(WELL, *nodes) == expected
 
 
+def test_a_node_that_reaches_any_of_the_locations_can_restore_it() -> None:
+    twice = replace(WELL, policy=policy(storage=["main", "far"]))
+    assert found(twice, HERE, replace(OTHER, locations=(SeenLocation("far", True, ""),))) == []
+
+
 def test_a_policy_that_restores_eagerly_needs_no_lazy_pages() -> None:
     eager = replace(WELL, policy=policy(restore={"pages": "Eager"}))
     assert found(eager, HERE, replace(OTHER, lazy_pages=False)) == []
