@@ -179,8 +179,11 @@ class Dependents:
             yield from self._of_containers(old, new)
         if ready_changed or before.get("standbys") != after.get("standbys"):
             for migration, obj in self._world.cache.all(MIGRATION).items():
+                # Those that have ended stay until somebody deletes them: there may be many, and parsing takes time.
+                if not is_under_way(obj):
+                    continue
                 found = parse_migration(obj)
-                if ref.name in (found.source, found.to) and not found.finished:
+                if ref.name in (found.source, found.to):
                     yield MIGRATION, migration, 0.0
         ready_before, ready_after = (_standbys(status) for status in (before, after))
         for name in ready_before.keys() | ready_after.keys():

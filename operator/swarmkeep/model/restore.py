@@ -12,6 +12,9 @@ from swarmkeep.model.ident import Ref
 from swarmkeep.model.quantity import parse_duration
 from swarmkeep.model.wire import Object, optional_time, section
 
+LONGEST = timedelta(days=365)
+"""A longer timeout counts as this: no date comes after the year 9999."""
+
 
 class RestorePhase(StrEnum):
     """How far it is."""
@@ -71,7 +74,7 @@ def parse_restore(obj: Object) -> RestoreRequest:
         fresh=spec.get("fresh", False),
         now=spec.get("when", "Now") == "Now",
         keep=spec.get("keepCurrent", True),
-        timeout=parse_duration(spec.get("timeout", "5m")),
+        timeout=min(parse_duration(spec.get("timeout", "5m")), LONGEST),
         phase=RestorePhase(status.get("phase", "")),
         chosen=status.get("version"),
         started_at=optional_time(status.get("startedAt")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,19 +62,25 @@ def plan_pruning(
     proven = newest_proven(checkpoints)
     if proven is not None:
         needed[proven] = "the newest that came up in a test restore"
-    newest = max(
-        (item for item in checkpoints if item.is_good and workload.line.has(item.version or 0)),
-        key=lambda item: item.version or 0,
-        default=None,
-    )
-    if workload.line.left and newest is not None and newest.version is not None:
-        # After a rollback newer ones are there, which are not what a crash would be gone on from.
-        needed[newest.version] = "the newest that leads to what runs"
+    if workload.line.left:
+        # After a rollback newer ones fill keepLast, and of these none is what a crash would be gone on from.
+        needed |= dict.fromkeys(_newest(policy, checkpoints, workload.line.has), "of the newest that lead to what runs")
+    if workload.crashes is not None:
+        # What is taken of processes that crash again and again may all be as bad.
+        since = workload.crashes.since
+        before = {item.version for item in checkpoints if item.taken_at is not None and item.taken_at < since}
+        needed |= dict.fromkeys(_newest(policy, checkpoints, before.__contains__), "from before it began to crash")
     if workload.order is not None and workload.order.version is not None:
         needed[workload.order.version] = f"being restored by {workload.order.restore}"
     needed |= anchors(checkpoints)
     retention = plan_retention(checkpoints, policy.retention, now, needed)
     return Pruning(retention, _hindrance(workload, node_lost, stopped_too))
+
+
+def _newest(policy: Policy, checkpoints: Sequence[Checkpoint], counts: Callable[[int], bool]) -> list[int]:
+    """Of the good versions that count as many as the policy keeps of the newest."""
+    good = [item.version for item in checkpoints if item.is_good and item.version is not None and counts(item.version)]
+    return sorted(good)[-policy.retention.keep_last :]
 
 
 def _hindrance(workload: Workload, node_lost: bool, stopped_too: bool) -> str:

@@ -167,7 +167,10 @@ def _overdue(view: RestoreView, workload: Workload, phase: RestorePhase, passed:
     limit = f"within {passed.total_seconds():g} s"
     if phase is RestorePhase.STOPPING:
         node = workload.claim.node
-        return f"{node} has not ended the task {limit}: is its agent running, and ready? The task runs on as it is"
+        return (
+            f"{node} has not given the task up {limit}: is its agent ready, and its storage within reach? Either "
+            "the task runs on as it is, or it has ended, its last version waits for storage, and it goes on from that"
+        )
     said = f"; Swarm says: {view.task_message}" if view.task_message else ""
     return (
         f"no task has come up {limit}{said}. See docker service ps {workload.service_name}. The next one is not bound "

@@ -82,5 +82,5 @@ def test_one_that_nobody_carries_out_ends_after_its_timeout_and_takes_its_order_
     with cluster.operator():
         ready(cluster)
         wish(cluster, version=2, timeout="2s")
-        assert "has not ended the task within 2 s" in until_phase(cluster, "Failed")["message"]
+        assert "has not given the task up within 2 s" in until_phase(cluster, "Failed")["message"]
         cluster.until(lambda: not order(cluster), "the order is gone")

@@ -80,18 +80,37 @@ def test_the_version_that_a_fresh_start_left_behind_stays_and_says_why(reason: s
     assert [(v.checkpoint.version, v.why) for v in verdicts][-2:] == [(2, "no rule keeps it"), (1, why)]
 
 
-def test_the_version_gone_back_to_stays_until_there_is_a_newer_one_of_what_runs() -> None:
+def test_the_version_gone_back_to_stays_until_what_runs_has_enough_of_its_own() -> None:
     left_behind = [{"above": 1, "upTo": 5}]
     assert [item.version for item in pruning(leftBehind=left_behind).going] == [2]
-    later = [*VERSIONS, checkpoint(6, age_s=1)]
-    plan = plan_pruning(
-        workload(newestVersion=newest(6), leftBehind=left_behind),
-        policy(retention={"keepLast": 3}),
-        later,
-        NOW,
-        node_lost=False,
-    )
-    assert [item.version for item in plan.going] == [1, 2, 3]
+
+    def going(newest_of_all: int) -> list[int | None]:
+        own = [checkpoint(number, age_s=10 - number) for number in range(6, newest_of_all + 1)]
+        plan = plan_pruning(
+            workload(newestVersion=newest(newest_of_all), leftBehind=left_behind),
+            policy(retention={"keepLast": 3}),
+            [*VERSIONS, *own],
+            NOW,
+            node_lost=False,
+        )
+        return [item.version for item in plan.going]
+
+    assert going(6) == [2, 3]
+    assert going(7) == [2, 3, 4]
+    assert going(8) == [1, 2, 3, 4, 5]
+
+
+def test_versions_from_before_it_began_to_crash_stay_whatever_is_taken_since() -> None:
+    taken = [checkpoint(number, age_s=(9 - number) * 10) for number in range(1, 9)]
+    row = {"inRow": 3, "since": stamp(25), "lastAt": stamp(), "restoreAfter": stamp()}
+
+    def going(**status: Any) -> list[int | None]:
+        told = workload(newestVersion=newest(8), **status)
+        plan = plan_pruning(told, policy(retention={"keepLast": 2}), taken, NOW, node_lost=False)
+        return [item.version for item in plan.going]
+
+    assert going() == [1, 2, 3, 4, 5, 6]
+    assert going(crashes=row) == [1, 2, 3, 4]
 
 
 def test_a_version_that_somebody_goes_back_to_stays() -> None:

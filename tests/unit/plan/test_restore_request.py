@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmkeep.model.checkpoint import CheckpointPhase, Result, Verified
-from swarmkeep.model.restore import parse_restore
+from swarmkeep.model.restore import LONGEST, parse_restore
 from swarmkeep.plan.actions import GiveOrder, Plan
 from swarmkeep.plan.restore_request import START_LIMIT, RestoreView, plan_restore
 from swarmkeep.plan.workload_status import Place
@@ -169,7 +169,7 @@ def test_a_start_that_could_not_obey_ends_it_as_failed() -> None:
 @pytest.mark.parametrize(
     ("of_workload", "why"),
     [
-        ({}, "n1 has not ended the task within 300 s"),
+        ({}, "n1 has not given the task up within 300 s"),
         ({"claim": ""}, "no task has come up within 300 s; Swarm says: no suitable node"),
         ({"orderRefused": {"uid": ID, "message": "a socket"}}, "the task runs on"),
         ({"order": None}, "its order was lost"),
@@ -181,6 +181,12 @@ def test_what_nobody_carries_out_ends_with_its_reason(of_workload: dict[str, Any
     plan = plan_restore(obj, NOW)
     assert said(plan)["phase"] == "Failed"
     assert why in said(plan)["message"]
+
+
+def test_a_timeout_without_an_end_is_no_obstacle() -> None:
+    plan = plan_restore(view({"version": 2, "timeout": "9999999d"}, STOPPING, order=ORDER), NOW)
+    assert plan.wake_at is not None
+    assert plan.wake_at <= NOW + LONGEST
 
 
 def test_when_it_is_over_its_order_is_taken_back_once() -> None:
