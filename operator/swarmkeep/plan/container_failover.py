@@ -1,7 +1,8 @@
 """Gives a plain container whose node is lost to another node: no Swarm does. Pure; used by the operator.
 
 An assignment is written once for an epoch of the claim. It is changed only when the chosen node is lost too, or reports
-that it cannot; it is over as soon as a node has taken the claim, since that raises the epoch.
+that it cannot; it is over as soon as a node has taken the claim, since that raises the epoch. One whose node then could
+not start it, when no other can either, is written anew for the epoch that came of it.
 """
 
 from __future__ import annotations
@@ -65,24 +66,17 @@ def plan_failover(
     placement = place(view.needs, view.nodes, policy.placement)
     chosen = placement.chosen
     if chosen is None:
-        # One that has failed keeps it: its agent may try again when what was in the way is gone.
         condition = nowhere_condition(placement)
         known = before is not None and (before.get("reason"), before.get("message")) == (
             condition.reason,
             condition.message,
         )
-        return Failover((condition,), tell=None if known else Tell(True, condition.reason, condition.message))
+        tell = None if known else Tell(True, condition.reason, condition.message)
+        return Failover((condition,), _kept(workload, now), tell)
     why = _why(placement, policy)
-    written = {
-        "node": chosen,
-        "reason": NODE_LOSS,
-        "message": why,
-        "at": format_time(now),
-        "epoch": workload.claim.epoch,
-    }
     lost = f"{workload.claim.node} is lost" if workload.claim.node else "no node runs it"
     text = f"{lost}: {chosen} is to go on with it, {why}"
-    return Failover((given_condition(chosen),), {"placement": written}, Tell(False, PLACED, text))
+    return Failover((given_condition(chosen),), _assigned(workload, chosen, why, now), Tell(False, PLACED, text))
 
 
 def _at_home(workload: Workload, *, known: bool) -> Failover:
@@ -94,6 +88,27 @@ def _at_home(workload: Workload, *, known: bool) -> Failover:
         return Failover()
     has = f"{workload.claim.node} has it" if workload.claim.node else "its node is not lost"
     return Failover((Condition(PLACED, Status.TRUE, "NodeLives", has),), fields)
+
+
+def _kept(workload: Workload, now: datetime) -> Mapping[str, Any] | None:
+    """No node can. One that has failed keeps it: its agent may try again when what was in the way is gone."""
+    last = workload.placement
+    if last is None or workload.claim.node or last.epoch == workload.claim.epoch:
+        return None
+    # It took the claim for its try: under the epoch before that it would never try again, and nobody would want it.
+    return _assigned(workload, last.node, "it could not, and no other can: it tries again", now)
+
+
+def _assigned(workload: Workload, node: str, why: str, now: datetime) -> Mapping[str, Any]:
+    return {
+        "placement": {
+            "node": node,
+            "reason": NODE_LOSS,
+            "message": why,
+            "at": format_time(now),
+            "epoch": workload.claim.epoch,
+        }
+    }
 
 
 def _given(workload: Workload) -> str | None:

@@ -42,9 +42,16 @@ def needs_of(
         version=_newest_good(checkpoints, nodes),
         lazy=policy is None or policy.restore.lazy,
         covered=policy.volumes if policy is not None else (),
-        # What a node could not do before the claim was last taken says nothing of now.
-        failed={name: one.message for name, one in (failed or {}).items() if one.epoch == workload.claim.epoch},
+        failed={name: one.message for name, one in (failed or {}).items() if _counts(one, workload)},
     )
+
+
+def _counts(failure: PlacementFailure, workload: Workload) -> bool:
+    """Each try raises the epoch, so while nobody has the claim all tries that are still told are of the same loss.
+
+    Once somebody has it, what a node could not do before that says nothing of now.
+    """
+    return not workload.claim.node or failure.epoch == workload.claim.epoch
 
 
 def _newest_good(checkpoints: Sequence[Checkpoint], nodes: Sequence[NodeFacts]) -> VersionNeeds | None:

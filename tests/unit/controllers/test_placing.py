@@ -120,6 +120,26 @@ async def test_a_node_that_reports_that_it_cannot_loses_it_to_the_next() -> None
     assert "could not: no such device" in placed(api)["message"]
 
 
+async def test_nodes_that_took_the_claim_for_their_tries_in_vain_try_again_when_their_reports_end() -> None:
+    api, swarm = scene()
+    await live(api, swarm)
+    first = web(api)["placement"]["node"]
+    (second,) = {"n2", "n3"} - {first}
+    for epoch, name in ((3, first), (4, second)):
+        assert web(api)["placement"]["node"] == name
+        # It took the claim, its start was refused, and the claim went back.
+        web(api).update(claim={"node": "", "epoch": epoch}, phase="Stopped")
+        report = {"workload": "default/web", "epoch": epoch, "message": "no such device"}
+        api.put(NODE, node(swarm, name, placements=[report]))
+        await live(api, swarm)
+    assert (web(api)["placement"]["node"], web(api)["placement"]["epoch"]) == (second, 4)
+    assert (placed(api)["status"], placed(api)["reason"]) == ("False", "NoNode")
+    api.put(NODE, node(swarm, second))
+    await live(api, swarm)
+    assert (web(api)["placement"]["node"], web(api)["placement"]["epoch"]) == (second, 4)
+    assert (placed(api)["status"], placed(api)["reason"]) == ("True", "NodeChosen")
+
+
 async def test_when_no_node_can_it_is_looked_at_again_as_soon_as_one_changes() -> None:
     taken = {"taken": {"ports": ["80/tcp"]}}
     api, swarm = scene(n2=taken, n3=taken)

@@ -126,6 +126,20 @@ def test_one_that_failed_keeps_it_while_no_other_can() -> None:
     assert "could not: no such device" in decided.conditions[0].message
 
 
+def test_one_that_took_the_claim_for_its_try_keeps_it_under_the_new_epoch() -> None:
+    tried, seen = given_to("n2", claim=Claim("", 4)), view(NODES[:2], n2=(4, "no such device"))
+    seen = replace(seen, needs=replace(NEEDS, leaves="", failed={"n2": "no such device"}))
+    decided = decide(tried, seen)
+    assert (assigned(decided), said(decided)) == ("n2", ("False", "NoNode"))
+    assert decided.fields is not None
+    assert decided.fields["placement"]["epoch"] == 4
+    kept = given_to("n2", epoch=4, claim=Claim("", 4))
+    assert decide(kept, seen).fields is None
+    # What it could not do is told no more: it tries again, and nothing has to be written for that.
+    again = decide(kept, replace(seen, needs=replace(NEEDS, leaves=""), failures={}))
+    assert (again.fields, said(again)) == (None, ("True", "NodeChosen"))
+
+
 def test_a_policy_may_not_want_it() -> None:
     decided = decide(PLAIN, view(), restore={"after": ["Crash"]})
     assert (decided.fields, said(decided)) == (None, ("False", "NotWanted"))

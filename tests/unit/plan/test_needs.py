@@ -7,6 +7,7 @@ from typing import Any
 
 from swarmkeep.model.checkpoint import Checkpoint, CheckpointPhase, How, Result, Verified
 from swarmkeep.model.node import PlacementFailure
+from swarmkeep.model.workload import Claim
 from swarmkeep.plan.host_fit import VersionNeeds
 from swarmkeep.plan.needs import needs_of
 
@@ -53,3 +54,13 @@ def test_a_plain_container_has_those_of_its_policy_and_what_that_takes_along() -
     needs = needs_of(PLAIN, "uid", TRAITS, rules, [], [], failed=failed)
     assert (needs.plain, needs.constraints, needs.covered) == (True, ("node.role==worker",), ("data",))
     assert needs.failed == {"n2": "no"}
+
+
+def test_each_try_raises_the_epoch_and_all_that_were_made_since_the_loss_count() -> None:
+    failed = {"n2": PlacementFailure(PLAIN.ref, 6, "no volume"), "n3": PlacementFailure(PLAIN.ref, 7, "no port")}
+    for claim, counted in (
+        (Claim("", 7), {"n2": "no volume", "n3": "no port"}),
+        (Claim("n1", 7), {"n3": "no port"}),
+    ):
+        needs = needs_of(replace(PLAIN, claim=claim), "uid", TRAITS, policy(), [], [], failed=failed)
+        assert needs.failed == counted
