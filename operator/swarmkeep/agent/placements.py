@@ -124,7 +124,7 @@ class Placements:
         self._wake.set()
 
     async def _carry_out(self, workload: Workload) -> None:
-        """Never raises: what goes wrong is told by the Node, under the epoch that the claim has come to."""
+        """Never raises: what goes wrong is told by the Node, under the epoch that its try has raised the claim to."""
         ref, epoch = workload.ref, workload.claim.epoch
         try:
             await self._bring_up(workload)
@@ -132,13 +132,21 @@ class Placements:
             log.error("cannot bring up a container that was sent here", workload=str(ref), error=str(error))
             try:
                 async with asyncio.timeout(TELL_LIMIT_S):
-                    epoch = (await self._claims.read(ref)).claim.epoch
+                    epoch = self._epoch_of_failure(workload, await self._claims.read(ref))
             except (SwarmKeepError, TimeoutError) as trouble:
                 log.warning("cannot read a workload", workload=str(ref), error=str(trouble))
             self._failures[ref] = (epoch, str(error)[:1000], time.monotonic() + FAILURE_KEPT_S)
             self._story.not_created(ref, error)
         else:
             self._failures.pop(ref, None)
+
+    def _epoch_of_failure(self, sent: Workload, now: Workload) -> int:
+        """That of the claim, which was raised if it was taken for the try."""
+        given = now.placement is not None and now.placement.node == self._node
+        if given and now.claim.node in ("", self._node):
+            return now.claim.epoch
+        # Somebody else was given it or has it: under that claim this node has not failed.
+        return sent.claim.epoch
 
     async def _bring_up(self, workload: Workload) -> None:
         # Also that Events know which object they are about.

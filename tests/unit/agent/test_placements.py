@@ -233,6 +233,26 @@ async def test_a_container_that_does_not_start_is_removed_again(error: SwarmKeep
     assert node.told == ["Created", "PlacementFailed"]
 
 
+@pytest.mark.parametrize(
+    "meanwhile",
+    [{"to": "n3", "claim": "n3", "epoch": 4}, {"to": "n3", "claim": "", "epoch": 4}, {"claim": "n3", "epoch": 4}],
+    ids=["given to another and running", "given to another and stopped", "taken by another"],
+)
+async def test_a_failure_is_not_one_of_the_claim_that_another_node_took_meanwhile(meanwhile: dict[str, Any]) -> None:
+    node = Node()
+    node.start_error = HostError("swarmkeep: held")
+    begun = node.start
+
+    async def start(container_id: str, limit_s: float) -> None:
+        node.workload = node.sent(**meanwhile)
+        await begun(container_id, limit_s)
+
+    cast(Any, node).start = start
+    made = node.placements()
+    await made._carry_out(node.workload)
+    assert [item["epoch"] for item in made.report()] == [3]
+
+
 async def test_an_old_copy_that_does_not_run_makes_room() -> None:
     node = Node()
     node.there["web"] = False
