@@ -32,15 +32,19 @@ def migration_view(world: World, ref: Ref) -> MigrationView:
     workload = Ref(ref.namespace, migration.workload)
     rivals = (parse_migration(obj) for obj in world.cache.migrations_of(workload))
     nodes = [parse_node(obj) for obj in world.cache.all(NODE).values()]
-    known = world.cache.get(WORKLOAD, workload) is not None
+    found = world.workload_view(workload) if world.cache.get(WORKLOAD, workload) is not None else None
+    stop = migration.stop
     return MigrationView(
         migration=migration,
         scene=_scene(world, workload, migration.source, migration.to),
         swarm_known=world.swarm is not None,
         rivals=tuple(one for one in rivals if one.is_open and one.ref != ref),
         hindrance=_hindrance(world, workload),
-        checkpoints=world.workload_view(workload).checkpoints if known else (),
+        checkpoints=found.checkpoints if found is not None else (),
         clock_offsets={node.name: node.clock_offset_s for node in nodes if node.clock_offset_s is not None},
+        runs_at_source=found is not None
+        and stop is not None
+        and any(item.running and (item.node, item.id) == (stop.node, stop.container_id) for item in found.containers),
     )
 
 

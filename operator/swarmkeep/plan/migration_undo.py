@@ -9,13 +9,18 @@ from swarmkeep.model.migration import FINALIZER, StopOrder
 from swarmkeep.model.wire import format_time
 from swarmkeep.model.workload import Workload
 from swarmkeep.plan.actions import Plan, Release, SendContainer, SetFinalizers, StatusPatch
-from swarmkeep.plan.migration_steps import LOOK_AGAIN
+from swarmkeep.plan.migration_steps import LOOK_AGAIN, says
 from swarmkeep.plan.migration_view import MigrationView, was_stopped, workload_of
 
-STOP_SETTLE = timedelta(seconds=30)
-"""After the order to stop a container was withdrawn: how long an agent that had begun may need to end it."""
+STOP_SETTLE = timedelta(minutes=3)
+"""After the order to stop a container was withdrawn: how long an agent that had begun may need to end it.
+
+A stop may wait two minutes for its turn, and then takes the container's stop timeout.
+"""
 RETURN_LIMIT = timedelta(minutes=10)
 """How long, after a failure, it is waited for to run somewhere."""
+END_AGAIN = timedelta(seconds=30)
+"""How often it is looked whether a stop that takes long is over."""
 
 
 def clear_up(view: MigrationView, now: datetime) -> Plan:
@@ -53,20 +58,41 @@ def _withdraw(view: MigrationView, order: StopOrder, now: datetime) -> Plan:
     if order.withdrawn_at is None:
         status = StatusPatch({"stop": replace(order, withdrawn_at=now).wire()}, guarded=True)
         return Plan(f"{item.ref}: the order to stop {workload_of(view)} is withdrawn", status=status, wake_at=now)
-    if now >= withdrawn_at + RETURN_LIMIT:
-        return Plan("", status=settled, wake_at=now)
     if workload.claim.node:
-        # Its agent may have begun right before.
-        due = withdrawn_at + STOP_SETTLE
-        return Plan("", status=settled, wake_at=now) if now >= due else Plan("", wake_at=due)
+        return _await_end(view, settled, withdrawn_at, now)
     if not was_stopped(workload):
         return Plan("", status=settled, wake_at=now)
-    source, sent = view.scene.source, workload.placement
-    back = item.to if source is None or source.lost else item.source
-    if sent is not None and sent.epoch == workload.claim.epoch and (sent.node == back or sent.node != item.to):
-        return Plan("", wake_at=withdrawn_at + RETURN_LIMIT)
+    back = item.to if _has_no_source(view) else item.source
+    sent, due = workload.placement, withdrawn_at + RETURN_LIMIT
+    if sent is not None and sent.epoch >= item.epoch and (sent.node == back or sent.node != item.to):
+        if now >= due:
+            return Plan("", status=settled, wake_at=now)
+        if sent.epoch == workload.claim.epoch:
+            return Plan("", wake_at=due)
+    # However late it is: nobody else does.
     text = f"{back} is to go on with {workload_of(view)}"
     return Plan(text, (send(view, workload, back, now),), wake_at=now + LOOK_AGAIN)
+
+
+def _await_end(view: MigrationView, settled: StatusPatch, withdrawn_at: datetime, now: datetime) -> Plan:
+    """The claim is where it was. Its agent may have begun right before: then it goes back when the stop is over.
+
+    That is when the final version is safe, which takes as long as the storage is away.
+    """
+    # Of a node that is lost, or a container that has no policy any more, nothing may ever be heard.
+    silent = _has_no_source(view) or view.scene.policy is None
+    due = withdrawn_at + (RETURN_LIMIT if silent else STOP_SETTLE)
+    if now < due:
+        return Plan("", wake_at=due)
+    if silent or view.runs_at_source:
+        return Plan("", status=settled, wake_at=now)
+    item = view.migration
+    text = f"{item.source} is ending {workload_of(view)}: it goes on when its final version is stored"
+    return Plan("", status=says(f"{item.failure}; {text}" if item.failure else text), wake_at=now + END_AGAIN)
+
+
+def _has_no_source(view: MigrationView) -> bool:
+    return view.scene.source is None or view.scene.source.lost
 
 
 def send(view: MigrationView, workload: Workload, node: str, now: datetime) -> SendContainer:

@@ -37,6 +37,8 @@ class MigrationView:
     """The workload's versions, those that were asked for included."""
     clock_offsets: Mapping[str, float]
     """How far each node's clock is ahead of the API server's, in seconds, as far as known."""
+    runs_at_source: bool
+    """The source's agent reports the plain container that it was ordered to stop as running."""
 
 
 def refusal(view: MigrationView) -> str:

@@ -433,6 +433,9 @@ class ContainerStage(Stage):
         self._workload(container={"id": "c1"}, lastStart={"how": "Fresh", "reason": "NoVersion", "at": stamp(90)})
         self._store("redis.1-v1", 1, "Schedule", bytes_=10)
         self.lost: set[str] = set()
+        self.slow = False
+        """Storage is away: what is stopped ends, and its final version waits."""
+        self.ending = False
         self._report()
 
     def _report(self) -> None:
@@ -440,7 +443,7 @@ class ContainerStage(Stage):
         holder = self.workload["status"]["claim"]["node"]
         for name in {"n1", "n2", "n3"} - self.lost:
             node = self.api.objects["nodes", Ref("", name)]
-            mine = [{"name": "web", "id": "c1", "running": True, "policies": ["default/redis"]}]
+            mine = [{"name": "web", "id": "c1", "running": not self.ending, "policies": ["default/redis"]}]
             self.api.put(NODE, {**node, "status": {**node["status"], "containers": mine if name == holder else []}})
 
     def lose(self, name: str) -> None:
@@ -460,7 +463,12 @@ class ContainerStage(Stage):
         stands = obj.get("status", {}).get("phase") == "Moving" and not obj["status"].get("failure")
         stands = stands and "withdrawnAt" not in order and "deletionTimestamp" not in obj["metadata"]
         number = status["newestVersion"]["number"]
-        if stands and (claim["node"], claim["epoch"]) == (order["node"], order["epoch"]) and "n1" not in self.lost:
+        stops = stands and (claim["node"], claim["epoch"]) == (order["node"], order["epoch"]) and "n1" not in self.lost
+        if (stops or self.ending) and self.slow:
+            self.ending = True
+            return
+        if stops or self.ending:
+            self.ending = False
             self._store(f"redis.1-v{number + 1}", number + 1, "Final", bytes_=1_000_000)
             ended = {"how": "Stopped", "at": format_time(self.now), "finalVersion": number + 1}
             newest = {"number": number + 1, "takenAt": format_time(self.now), "specHash": "hash"}
@@ -485,6 +493,38 @@ def test_a_plain_container_is_stopped_by_its_agent_and_sent_to_the_target(mode: 
     assert (status["runsOn"], status["downtimeSeconds"]) == ("n2", 4.0)
     assert stage.workload["status"]["placement"]["reason"] == "Migration"
     assert stage.api.objects["migrations", Ref("default", "move")]["metadata"].get("finalizers") is None
+
+
+@pytest.mark.parametrize("mishap", ["n2", "deleted"])
+def test_a_plain_container_whose_final_version_takes_longer_than_the_move_goes_on_where_it_was(mishap: str) -> None:
+    async def rehearse() -> None:
+        stage = ContainerStage()
+        stage.slow = True
+        while not stage.ending:
+            await stage.live()
+            stage.act()
+        if mishap == "deleted":
+            await stage.api.delete(MIGRATION, "move", "default")
+        else:
+            stage.lose(mishap)
+        for _ in range(15):
+            await stage.live()
+            stage.act()
+            assert stage.status()["phase"] == "Moving"
+            stage.now += timedelta(minutes=1)
+        assert "it goes on when its final version is stored" in stage.status()["message"]
+        stage.slow = False
+        for _ in range(4):
+            stage.act()
+            await stage.live()
+        assert stage.workload["status"]["phase"] == "Running"
+        assert stage.workload["status"]["claim"] == {"node": "n1", "epoch": 2}
+        if mishap == "deleted":
+            assert ("migrations", Ref("default", "move")) not in stage.api.objects
+        else:
+            assert (stage.status()["phase"], stage.status()["runsOn"]) == ("Failed", "n1")
+
+    asyncio.run(rehearse())
 
 
 @settings(max_examples=30, deadline=None)

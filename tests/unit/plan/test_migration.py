@@ -24,7 +24,7 @@ from swarmkeep.model.workload import Workload, parse_workload
 from swarmkeep.plan.actions import Constrain, Plan, Release, SendContainer, SetFinalizers, Tell, WishCheckpoint
 from swarmkeep.plan.findings import problem
 from swarmkeep.plan.migration import RECORD_LIMIT, plan_migration
-from swarmkeep.plan.migration_undo import RETURN_LIMIT, STOP_SETTLE
+from swarmkeep.plan.migration_undo import END_AGAIN, RETURN_LIMIT, STOP_SETTLE
 from swarmkeep.plan.migration_view import MOVE_LIMIT, SETTLE, MigrationView
 from swarmkeep.plan.pre_copy import MAX_ROUNDS, ROUND_LIMIT, ROUNDS_LIMIT, SMALL_BYTES, another_round
 
@@ -74,6 +74,7 @@ def decide(item: Migration, now: datetime = NOW, **fields: Any) -> Plan:
         "hindrance": "",
         "checkpoints": (),
         "clock_offsets": {},
+        "runs_at_source": True,
     }
     return plan_migration(MigrationView(item, **{**known, **fields}), now)
 
@@ -439,3 +440,32 @@ def test_one_that_the_user_let_end_is_not_taken_up() -> None:
 def test_one_that_may_be_about_to_stop_is_waited_for() -> None:
     assert on_container(withdrawn()).status is None
     assert says(on_container(withdrawn(STOP_SETTLE.total_seconds())))["stop"]["settledAt"] == stamp()
+
+
+@pytest.mark.parametrize("waited", [STOP_SETTLE, RETURN_LIMIT, 10 * RETURN_LIMIT])
+def test_one_that_ends_late_is_taken_up_however_long_its_final_version_took(waited: timedelta) -> None:
+    item = withdrawn(waited.total_seconds())
+    ending = on_container(item, runs_at_source=False)
+    assert (ending.actions, ending.wake_at) == ((), NOW + END_AGAIN)
+    assert says(ending).keys() == {"message"}
+    assert "n3 was lost; n1 is ending default/redis.1" in says(ending)["message"]
+    (sent,) = on_container(item, found=container("", **STOPPED)).actions
+    assert isinstance(sent, SendContainer)
+    assert sent.placement["node"] == "n1"
+
+
+@pytest.mark.parametrize("on", [{"source": side(1, lost=True)}, {"source": None}, {"policy": None}])
+def test_one_of_which_nothing_may_ever_be_heard_is_waited_for_with_a_limit(on: Any) -> None:
+    before = on_container(withdrawn(RETURN_LIMIT.total_seconds() - 1), runs_at_source=False, on=on)
+    assert (before.status, before.actions) == (None, ())
+    after = on_container(withdrawn(RETURN_LIMIT.total_seconds()), runs_at_source=False, on=on)
+    assert says(after)["stop"]["settledAt"] == stamp()
+
+
+def test_one_that_was_sent_back_in_vain_is_not_sent_for_ever() -> None:
+    tried = container("", 2, **STOPPED, placement={"node": "n1", "epoch": 1})
+    (sent,) = on_container(withdrawn(RETURN_LIMIT.total_seconds() - 1), found=tried).actions
+    assert isinstance(sent, SendContainer)
+    assert sent.placement["epoch"] == 2
+    over = on_container(withdrawn(RETURN_LIMIT.total_seconds()), found=tried)
+    assert says(over)["stop"]["settledAt"] == stamp()
