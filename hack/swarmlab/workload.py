@@ -303,7 +303,22 @@ def alive_manager(lab: Lab) -> Node:
 def label(lab: Lab, name: str, **nodes: str) -> None:
     """Gives nodes a label, for the constraints of services."""
     for node, value in nodes.items():
-        alive_manager(lab).execute(["docker", "node", "update", "--label-add", f"{name}={value}", node])
+        _update_node(lab, node, "--label-add", f"{name}={value}")
+
+
+def availability(lab: Lab, **nodes: str) -> None:
+    """Drains nodes, or makes them active again."""
+    for node, value in nodes.items():
+        _update_node(lab, node, "--availability", value)
+
+
+def _update_node(lab: Lab, node: str, *options: str) -> None:
+    def updated() -> bool:
+        # Refused when the Swarm has noted something of the node between Docker's reading and its writing.
+        alive_manager(lab).execute(["docker", "node", "update", *options, node], limit_s=10)
+        return True
+
+    wait_until(f"{node} to be updated", updated, limit_s=30)
 
 
 def ensure_network(lab: Lab) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from swarmlab import Lab
 from swarmlab.process import wait_until
-from swarmlab.workload import Api, Redis, alive_manager, policy
+from swarmlab.workload import Api, Redis, availability, policy
 
 
 def test_the_doctor_finds_what_would_not_survive_and_history_tells_a_drain(lab: Lab, api: Api) -> None:
@@ -44,7 +44,7 @@ def test_the_doctor_finds_what_would_not_survive_and_history_tells_a_drain(lab: 
         assert problems <= {"CriuCheckFailed"}, status["criuCheck"]
 
     home = redis.wait_running()
-    alive_manager(lab).execute(["docker", "node", "update", "--availability", "drain", home.node.name])
+    availability(lab, **{home.node.name: "drain"})
     there = redis.wait_running(other_than=home.container)
     wait_until(
         "the restore to be recorded",

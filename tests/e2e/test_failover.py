@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from swarmlab import Lab
-from swarmlab.workload import Api, Redis, Writer, join_network, now, policy
+from swarmlab.workload import Api, Redis, Writer, availability, join_network, now, policy
 
 KEYS = 700_000
 VALUE_BYTES = 880
@@ -99,7 +99,7 @@ def test_draining_a_node_loses_no_acknowledged_write(lab: Lab, api: Api) -> None
     writer.start()
     home = redis.wait_running()
     drained_at = now()
-    lab.execute("n1", ["docker", "node", "update", "--availability", "drain", home.node.name])
+    availability(lab, **{home.node.name: "drain"})
     moved = redis.wait_running(other_than=home.container)
     writer.first_after(now())
     values = [value for at, value in writer.samples() if at > drained_at - 1]

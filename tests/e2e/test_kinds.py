@@ -8,7 +8,7 @@ import pytest
 
 from swarmlab import Lab, LabError
 from swarmlab.process import wait_until
-from swarmlab.workload import NETWORK, Api, Service, Task, ensure_network, join_network, label, policy
+from swarmlab.workload import NETWORK, Api, Service, Task, availability, ensure_network, join_network, label, policy
 
 # Its first word is made up at the start and kept in memory alone: it tells whether the process went on.
 COUNT = "T=$(cat /proc/sys/kernel/random/uuid); n=0; while :; do n=$((n+1)); echo $T $n; sleep 0.2; done"
@@ -162,8 +162,12 @@ def served(task: Task) -> list[str]:
 
 def starts(api: Api) -> dict[str, tuple[str, str]]:
     """How each workload of the stack came up last, and why so."""
-    found = {item["metadata"]["name"]: item["status"]["lastStart"] for item in api.list("workloads")}
-    return {name: (start["how"], start["reason"]) for name, start in found.items() if name.startswith("kinds-")}
+    found = {item["metadata"]["name"]: item["status"].get("lastStart", {}) for item in api.list("workloads")}
+    return {
+        name: (start.get("how", ""), start.get("reason", ""))
+        for name, start in found.items()
+        if name.startswith("kinds-")
+    }
 
 
 @pytest.mark.timeout(500)
@@ -247,9 +251,9 @@ def test_a_global_service_goes_on_where_it_was_when_its_node_is_drained_and_acti
     task = on_n2()
     assert task is not None
     token, _ = said(task)[0]
-    lab.execute("n1", ["docker", "node", "update", "--availability", "drain", "n2"])
+    availability(lab, n2="drain")
     wait_until("the task to be gone", lambda: on_n2() is None, limit_s=60)
-    lab.execute("n1", ["docker", "node", "update", "--availability", "active", "n2"])
+    availability(lab, n2="active")
     wait_until("a task to be there again", lambda: on_n2(other_than=task.container), limit_s=60)
     back = on_n2()
     assert back is not None

@@ -9,7 +9,18 @@ import pytest
 
 from swarmlab import Lab
 from swarmlab.process import wait_until
-from swarmlab.workload import Api, HttpWriter, Service, SqlWriter, Writer, join_network, label, now, policy
+from swarmlab.workload import (
+    Api,
+    HttpWriter,
+    Service,
+    SqlWriter,
+    Writer,
+    availability,
+    join_network,
+    label,
+    now,
+    policy,
+)
 
 PROGRAMS = Path(__file__).parent / "programs"
 NGINX = r"""printf 'server { listen 8000; location / { return 200 "$connection "; } }' > /etc/nginx/conf.d/next.conf
@@ -44,11 +55,6 @@ def assert_goes_on(writer: Writer, since: float) -> None:
 def taken_at(api: Api, workload: str, version: int) -> float:
     checkpoint = api.get("checkpoint", f"{workload}-v{version}")
     return datetime.fromisoformat(checkpoint["status"]["takenAt"]).timestamp()
-
-
-def availability(lab: Lab, **nodes: str) -> None:
-    for name, value in nodes.items():
-        lab.execute("n1", ["docker", "node", "update", "--availability", value, name])
 
 
 def assert_good_database(postgres: Service, acknowledged: list[int]) -> None:

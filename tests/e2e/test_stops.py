@@ -4,7 +4,7 @@ import pytest
 
 from swarmlab import Lab
 from swarmlab.process import wait_until
-from swarmlab.workload import Api, Redis, Writer, join_network, now, policy
+from swarmlab.workload import Api, Redis, Writer, availability, join_network, now, policy
 
 KEYS = 700_000
 VALUE_BYTES = 880
@@ -65,7 +65,7 @@ def test_a_drain_of_700_mb_to_a_warm_node_pauses_its_clients_for_a_moment(lab: L
 
     wait_until("the standby to have a version with all the keys", warm, limit_s=120)
     drained_at = now()
-    lab.execute("n1", ["docker", "node", "update", "--availability", "drain", home.node.name])
+    availability(lab, **{home.node.name: "drain"})
     redis.wait_running(other_than=home.container, limit_s=90)
     writer.first_after(now())
     pause_s = writer.longest_pause(drained_at)

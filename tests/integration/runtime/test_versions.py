@@ -5,7 +5,7 @@ from __future__ import annotations
 from swarmlab.process import wait_until
 from swarmlab.rootfs import VENV
 
-from .conftest import PROGRAM, VERSION, RuntimeNode, running
+from .conftest import PROGRAM, RUN, VERSION, RuntimeNode, running
 
 
 def test_a_version_leaves_the_container_as_it_was(redis: RuntimeNode) -> None:
@@ -89,8 +89,10 @@ def test_a_restore_that_is_ended_from_outside_never_runs_the_program_and_can_be_
     redis.sh("docker rm -f redis")
     redis.agent(folder=VERSION, lazy=False)
     image = redis.images["redis"]
+    # From then on there is a process of the container, and CRIU has its memory still to read.
+    forked = f"grep -qs 'Forking task' {RUN}/restore/*/restore.log"
     redis.sh(
-        "(for i in $(seq 400); do pkill -STOP -x criu && exit; sleep 0.01; done) >/dev/null 2>&1 & "
+        f"(for i in $(seq 4000); do {forked} && pkill -STOP -x criu && exit; sleep 0.005; done) >/dev/null 2>&1 & "
         f"docker run -d --name redis --label keep=yes {image} >/run/started 2>&1 & sleep 0.01"
     )
     wait_until("CRIU to stand still", lambda: " T" in redis.sh("ps -o comm=,stat= -C criu", check=False), limit_s=30)
