@@ -123,6 +123,7 @@ class VersionTaker:
         """
         started_at = datetime.now(UTC)
         tracked.last_try_at = started_at
+        self._tracked.taking[tracked.ref] = tracked
         try:
             staged = await self.stage(tracked, policy, reason, final_limit_s=None, checkpoint=checkpoint)
             try:
@@ -137,6 +138,8 @@ class VersionTaker:
                 # Somebody else has written this number: look again at what there is before the next try.
                 tracked.number = 0
             self.record_failure(tracked, policy, reason, started_at, error, checkpoint)
+        finally:
+            self._tracked.taking.pop(tracked.ref, None)
 
     async def stage(
         self,
@@ -164,7 +167,7 @@ class VersionTaker:
             try:
                 return await self._stage(tracked, policy, reason, number, None, checkpoint)
             except GaveWay as error:
-                if tracked.stop_requested or tracked.finalizing:
+                if tracked.stop_requested or tracked.finalizing or tracked.ending:
                     raise NotRunning(f"the container of {tracked.ref} is being stopped") from error
                 # Behind those that wait already: it cannot be in their way again.
                 log.info("a version gave way, and begins anew", workload=str(tracked.ref), version=number)
@@ -193,7 +196,7 @@ class VersionTaker:
             try:
                 if volumes and not final:
                     # Before the hooks: an application that waits for the end of a version must not wait for this.
-                    await self._standstill.copy_ahead(partial(self._copy_ahead, copies))
+                    await self._standstill.copy_ahead(partial(self._copy_ahead, tracked, copies))
                 async with self._hooks.around(tracked, policy, facts, final_limit_s):
                     whole = await self._dump(staged, tracked, policy, facts, copies, final_limit_s)
             except BaseException as error:
@@ -203,12 +206,12 @@ class VersionTaker:
                 raise
             return whole
 
-    def _copy_ahead(self, copies: VolumeCopies, check: Callable[[], None]) -> None:
+    def _copy_ahead(self, tracked: Tracked, copies: VolumeCopies, check: Callable[[], None]) -> None:
         """Copies for minutes, if need be, and holds the turn meanwhile; who is being stopped must not wait for that."""
 
         def go_on() -> None:
             check()
-            if self._finals:
+            if self._finals or tracked.ending:
                 raise GaveWay("a container is being stopped on this node: its final version goes first")
 
         copies.copy_ahead(go_on)
@@ -340,7 +343,8 @@ class VersionTaker:
             )
             tracked.clean_from = staged.number
             self._tracked.save(tracked)
-        if tracked is not None and tracked.spec_hash == staged.spec_hash:
+        # Of an earlier task it says nothing about this one, which did not go on from it.
+        if tracked is not None and (tracked.epoch, tracked.spec_hash) == (staged.epoch, staged.spec_hash):
             tracked.newest = {
                 "number": staged.number,
                 "takenAt": format_time(staged.taken_at),
