@@ -176,7 +176,6 @@ async def _run(config: Config) -> int:
         lazy_pages=features.lazy_pages,
     )
     stops = Stops(containers, desired, claims, freezes, versions, tracked, story)
-    endings = Endings(node, client, containers, desired, claims, stops, tracked, story)
     fencer = Fencer(node, settings.fence_after, heartbeat, claims, containers, freezes, desired, tracked, story)
     unseen = UnseenStarts(
         node, ColdStarts(settings.state_dir / "shim" / "cold-starts"), containers, desired, tracked, story
@@ -198,6 +197,7 @@ async def _run(config: Config) -> int:
     )
     trials = Trials(settings.state_dir / "trials", settings.run_dir, settings.docker_root, containers)
     scheduler = Scheduler(desired, freezes, restores, tracked, versions, DumpTryouts(node, versions, trials, records))
+    endings = Endings(node, client, containers, desired, claims, stops, tracked, story, scheduler.is_taking)
     assignments = Assignments(node, client, desired, locations, scheduler, tracked, cache)
     standby = Standby(node, client, desired, locations, cache, bases, containers, damage)
     mender = Mender(client, locations, Journal(settings.state_dir / "mended"), settings.state_dir / "mending")

@@ -7,6 +7,7 @@ start obeys, and that it does so once, is not decided here: see swarmkeep.plan.o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -45,7 +46,9 @@ class Endings:
         stops: Stops,
         tracked: TrackedContainers,
         story: Story,
+        is_taking: Callable[[Ref], bool],
     ) -> None:
+        """`is_taking` says whether a version of a workload is under way; of one that is to be ended none is begun."""
         self._node = node
         self._containers = containers
         self._desired = desired
@@ -53,6 +56,7 @@ class Endings:
         self._stops = stops
         self._tracked = tracked
         self._story = story
+        self._is_taking = is_taking
         self._wake = asyncio.Event()
         self._under_way: dict[Ref, asyncio.Task[None]] = {}
         self._refused: dict[str, str] = {}
@@ -132,6 +136,9 @@ class Endings:
         try:
             if order.keep:
                 await self._end_with_version(tracked)
+            elif self._is_taking(ref):
+                # Asked again at the next look: stored after the next start, on another node say, it would come back.
+                return
             else:
                 await self._containers.kill_now(await self._containers.cached(tracked.container_id))
         except (NotRunning, NotFound):
@@ -142,6 +149,10 @@ class Endings:
             log.error("not ended for a Restore", workload=str(ref), restore=order.restore, error=str(error))
             self._story.order_refused(ref, order.restore, str(error))
             self._refused = {order.id: str(error)} | dict(list(self._refused.items())[:REMEMBERED])
+            if self._tracked.get(ref) is tracked:
+                # It runs on: versions of it are taken again, and an end from now on is its own.
+                tracked.ending = ""
+                self._tracked.save(tracked)
             await self._refuse(tracked, order, str(error))
 
     async def _end_with_version(self, tracked: Tracked) -> None:

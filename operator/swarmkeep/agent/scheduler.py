@@ -66,10 +66,15 @@ class Scheduler:
             and tracked.end is None
             and tracked.phase is Phase.RUNNING
             and not tracked.stop_requested
+            and not tracked.ending
             and tracked.ref not in self._under_way
             and not self._freezes.is_held(tracked.container_id, Why.FENCED)
             and not self._restores.still_reading(tracked.container_id)
         )
+
+    def is_taking(self, ref: Ref) -> bool:
+        """Whether a version of it is being taken or stored."""
+        return ref in self._under_way
 
     def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
         """Begins a version; `checkpoint` is the object of a user who asked for it."""

@@ -19,7 +19,7 @@ from swarmkeep.errors import DumpFailed, HostError
 log = structlog.get_logger(__name__)
 
 AHEAD_LIMIT_S = 600.0
-"""How long copying may take while the container runs: others wait for their versions meanwhile."""
+"""How long copying may take while the container runs: others wait meanwhile, unless theirs is a final version."""
 STOP_COPY_S = 1.0
 """How long a copy that was told to stop may go on before the container is let go over it."""
 

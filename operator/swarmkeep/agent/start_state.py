@@ -41,6 +41,8 @@ class Start:
     """Restored processes of it that crashed in a row until now."""
     seen: SeenStart | None = None
     """How the task before came up, where this node knows it."""
+    given_out: int = 0
+    """The highest version number that this node has given out: such a version may still be on its way to storage."""
     standing: Standing = field(default_factory=Standing)
     layer_applied: bool = False
     wrong_in: dict[int, set[str]] = field(default_factory=dict)
@@ -88,7 +90,7 @@ class Start:
         The line that it gives counts only once there is a start.
         """
         before = self.taken.before if self.taken else None
-        highest = max((item.number for item in candidates), default=0)
+        highest = max([self.given_out, *(item.number for item in candidates)])
         so_far = max(highest, before.newest.number if before and before.newest else 0)
         line = self._line_after(status or attempt, candidates, so_far)
         return Tracked(

@@ -294,6 +294,8 @@ class Starts:
         start.end_before = dict(end.status) if end.status else None
         start.spec_hash = container_spec_hash(start.facts, before.force_update)
         old = self._tracked.get(start.ref)
+        numbers = [item.number for item in (old, self._tracked.taking.get(start.ref)) if item is not None]
+        start.given_out = max(numbers, default=0)
         if old is not None and old.epoch == before.claim.epoch:
             start.crashes = old.crashes
             if old.start is not None:

@@ -118,6 +118,8 @@ class TrackedContainers:
         self._by_ref: dict[Ref, Tracked] = {}
         self.coming_up: dict[Ref, str] = {}
         """The container of each workload whose start is under way: nobody else may give up its claim meanwhile."""
+        self.taking: dict[Ref, Tracked] = {}
+        """Of which a version is being taken or stored: that goes on when they have ended and are dropped here."""
         for _, record in journal.items():
             tracked = _from_record(record)
             self._by_ref[tracked.ref] = tracked

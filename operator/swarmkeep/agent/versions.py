@@ -6,8 +6,9 @@ import asyncio
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,14 @@ class NotRunning(DumpFailed):
     reason = "NotRunning"
 
 
+class GaveWay(DumpFailed):
+    """A final version of another container, or of this one, had to go first."""
+
+    reason = "GaveWay"
+
+
 class VersionTaker:
-    """Takes versions on this node, one dump at a time."""
+    """Takes versions on this node, one dump at a time. What is copied ahead gives way to final versions."""
 
     def __init__(
         self,
@@ -105,6 +112,8 @@ class VersionTaker:
         self._hooks = hooks
         self._staged_bytes: dict[Ref, int] = {}
         self._dumping = asyncio.Lock()
+        self._finals = 0
+        """Final versions that are under way or wait for their turn."""
 
     async def take(self, tracked: Tracked, policy: Policy, reason: Reason, checkpoint: str | None = None) -> None:
         """Takes a version of a running container and stores it.
@@ -114,6 +123,7 @@ class VersionTaker:
         """
         started_at = datetime.now(UTC)
         tracked.last_try_at = started_at
+        self._tracked.taking[tracked.ref] = tracked
         try:
             staged = await self.stage(tracked, policy, reason, final_limit_s=None, checkpoint=checkpoint)
             try:
@@ -128,6 +138,8 @@ class VersionTaker:
                 # Somebody else has written this number: look again at what there is before the next try.
                 tracked.number = 0
             self.record_failure(tracked, policy, reason, started_at, error, checkpoint)
+        finally:
+            self._tracked.taking.pop(tracked.ref, None)
 
     async def stage(
         self,
@@ -142,10 +154,34 @@ class VersionTaker:
 
         Raises HostError or TimeoutError, after which the container runs as before; `final_limit_s` is how long its own
         dump may take, once it is its turn. A final version is written down before its dump and stays, come what may,
-        once the dump has ended the processes.
+        once the dump has ended the processes. Another one begins anew when it has given way to a final version.
         """
+        while True:
+            number = await self._next_number(tracked, policy)
+            if final_limit_s is not None:
+                self._finals += 1
+                try:
+                    return await self._stage(tracked, policy, reason, number, final_limit_s, checkpoint)
+                finally:
+                    self._finals -= 1
+            try:
+                return await self._stage(tracked, policy, reason, number, None, checkpoint)
+            except GaveWay as error:
+                if tracked.stop_requested or tracked.finalizing or tracked.ending:
+                    raise NotRunning(f"the container of {tracked.ref} is being stopped") from error
+                # Behind those that wait already: it cannot be in their way again.
+                log.info("a version gave way, and begins anew", workload=str(tracked.ref), version=number)
+
+    async def _stage(
+        self,
+        tracked: Tracked,
+        policy: Policy,
+        reason: Reason,
+        number: int,
+        final_limit_s: float | None,
+        checkpoint: str | None,
+    ) -> Staged:
         final = final_limit_s is not None
-        number = await self._next_number(tracked, policy)
         async with self._dumping, asyncio.timeout(final_limit_s):
             facts = await self._containers.cached(tracked.container_id)
             if not facts.running:
@@ -160,7 +196,7 @@ class VersionTaker:
             try:
                 if volumes and not final:
                     # Before the hooks: an application that waits for the end of a version must not wait for this.
-                    await self._standstill.copy_ahead(copies.copy_ahead)
+                    await self._standstill.copy_ahead(partial(self._copy_ahead, tracked, copies))
                 async with self._hooks.around(tracked, policy, facts, final_limit_s):
                     whole = await self._dump(staged, tracked, policy, facts, copies, final_limit_s)
             except BaseException as error:
@@ -169,6 +205,16 @@ class VersionTaker:
                     raise _host_error(error, staged.folder) from error
                 raise
             return whole
+
+    def _copy_ahead(self, tracked: Tracked, copies: VolumeCopies, check: Callable[[], None]) -> None:
+        """Copies for minutes, if need be, and holds the turn meanwhile; who is being stopped must not wait for that."""
+
+        def go_on() -> None:
+            check()
+            if self._finals or tracked.ending:
+                raise GaveWay("a container is being stopped on this node: its final version goes first")
+
+        copies.copy_ahead(go_on)
 
     async def _dump(
         self,
@@ -297,7 +343,8 @@ class VersionTaker:
             )
             tracked.clean_from = staged.number
             self._tracked.save(tracked)
-        if tracked is not None and tracked.spec_hash == staged.spec_hash:
+        # Of an earlier task it says nothing about this one, which did not go on from it.
+        if tracked is not None and (tracked.epoch, tracked.spec_hash) == (staged.epoch, staged.spec_hash):
             tracked.newest = {
                 "number": staged.number,
                 "takenAt": format_time(staged.taken_at),

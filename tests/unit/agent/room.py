@@ -277,7 +277,15 @@ class Life:
         )
         self.stops = Stops(docker, self.desired, self.claims, self.freezes, self.versions, self.tracked, self.story)
         self.endings = Endings(
-            machine.name, client, docker, self.desired, self.claims, self.stops, self.tracked, self.story
+            machine.name,
+            client,
+            docker,
+            self.desired,
+            self.claims,
+            self.stops,
+            self.tracked,
+            self.story,
+            self.scheduler.is_taking,
         )
 
     async def __aenter__(self) -> Life:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.agent.staged import Staged
+from swarmkeep.model.checkpoint import Reason
+from swarmkeep.model.ident import Ref
 from swarmkeep.model.kinds import WORKLOAD
 from swarmkeep.store.blob_local import LocalBlobStore
 from swarmkeep.store.repository import Repository
@@ -185,12 +188,87 @@ async def test_a_task_whose_last_version_fails_runs_on_and_the_api_is_told_why(t
         refused = machine.api.status(REDIS)["orderRefused"]
         assert refused == {"uid": "uid-of-back", "message": "a socket that CRIU does not know"}
         assert container.running
+        # Though the operator may be away for long.
+        assert life.scheduler.can_take(life.record())
         # The operator takes the order back: all is as it was, and versions go on.
         machine.dump_error = ""
         give(machine, {})
         await life.until("the end of the ending", lambda: not life.record().ending)
         assert await life.take_version() == 4
         assert container.came_up == ["restored v2"]
+
+
+class SlowStore:
+    """A storage to which versions are on their way until it is let go."""
+
+    def __init__(self, life: Life) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._real = life.versions.store
+        life.versions.store = self._store  # type: ignore[method-assign]
+
+    async def _store(self, staged: Staged) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+        await self._real(staged)
+
+
+async def begin_version(life: Life) -> SlowStore:
+    """A version of what runs, until it is dumped and on its way."""
+    store = SlowStore(life)
+    policy = life.desired.policy(Ref("default", "redis"))
+    assert policy is not None
+    life.scheduler.take(life.record(), policy, Reason.SCHEDULE)
+    async with asyncio.timeout(10):
+        await store.begun.wait()
+    return store
+
+
+async def test_a_version_that_is_stored_after_a_rollback_is_left_behind_too(tmp_path: Path, shim_in: ShimIn) -> None:
+    machine = room(tmp_path, shim_in, 1, 2, 3, claim="", lastEnd=STOPPED)
+    first, second, third = (machine.container(id) for id in ("c1", "c2", "c3"))
+    async with machine.life() as life:
+        assert await machine.start(first) == ""
+        await comes_up(life, machine, first)
+        store = await begin_version(life)
+        give(machine, order(2))
+        await crash(life, machine, first)
+        assert await machine.start(second) == ""
+        await comes_up(life, machine, second)
+        assert second.came_up == ["restored v2"]
+        assert machine.api.status(REDIS)["leftBehind"] == [{"above": 2, "upTo": 4}]
+        store.go_on.set()
+        await life.until("the version", lambda: not life.scheduler.is_taking(REDIS))
+        assert numbers(machine) == [1, 2, 3, 4]
+        assert (life.record().newest or {})["number"] == 2
+        # It dies before its first version.
+        await crash(life, machine, second)
+        assert await machine.start(third) == ""
+        await comes_up(life, machine, third)
+        assert third.came_up == ["restored v2"]
+        assert await life.take_version() == 5
+
+
+async def test_a_task_is_not_ended_without_a_last_version_while_one_is_on_its_way(
+    tmp_path: Path, shim_in: ShimIn
+) -> None:
+    """The next task may come up on a node that knows nothing of it."""
+    machine = room(tmp_path, shim_in, 1, 2, claim="", lastEnd=STOPPED)
+    container = machine.container("c1")
+    async with machine.life() as life:
+        assert await machine.start(container) == ""
+        await comes_up(life, machine, container)
+        store = await begin_version(life)
+        give(machine, order(1, when="Now", keep=False))
+        await life.until("the ending", lambda: life.record().ending)
+        life.endings.look()
+        await asyncio.sleep(0)
+        assert container.running
+        store.go_on.set()
+        await life.until("the version", lambda: not life.scheduler.is_taking(REDIS))
+        assert not life.scheduler.can_take(life.record())
+        await container.gone(10)
+        assert numbers(machine) == [1, 2, 3]
 
 
 async def test_a_version_that_does_not_come_up_leaves_the_workload_where_it_was(

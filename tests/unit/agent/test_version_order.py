@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -19,9 +20,10 @@ from swarmkeep.agent.runtime import layer
 from swarmkeep.agent.runtime.dump import DumpRequest, DumpResult
 from swarmkeep.agent.runtime.dump_stats import DumpStats
 from swarmkeep.agent.runtime.facts import ContainerFacts
+from swarmkeep.agent.runtime.volumes import Volume, VolumeCopies
 from swarmkeep.agent.staged import Staged
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
-from swarmkeep.agent.versions import VersionTaker
+from swarmkeep.agent.versions import NotRunning, VersionTaker
 from swarmkeep.agent.volume_switch import VolumeSwitch
 from swarmkeep.agent.volumes import Volumes
 from swarmkeep.errors import DumpFailed, HostError
@@ -67,10 +69,11 @@ class Scene:
             raise self.fails[what]
 
     async def stage(self, *, final: bool = False, name: str = "redis.1", limit_s: float = 5.0) -> Staged:
-        ref = Ref("default", name)
-        tracked = Tracked(ref, "p", "c", "t", "hash", "boot", datetime.now(UTC), number=1)
         reason = Reason.FINAL if final else Reason.SCHEDULE
-        return await self.taker.stage(tracked, POLICY, reason, final_limit_s=limit_s if final else None)
+        return await self.taker.stage(self.tracked_as(name), POLICY, reason, final_limit_s=limit_s if final else None)
+
+    def tracked_as(self, name: str) -> Tracked:
+        return Tracked(Ref("default", name), "p", "c", "t", "hash", "boot", datetime.now(UTC), number=1)
 
     # Stands for Docker, for the freezer, and for the dumper.
 
@@ -179,3 +182,70 @@ async def test_a_final_dump_that_takes_too_long_itself_is_called_off(scene: Scen
         await scene.stage(final=True, limit_s=0.2)
     assert not scene.frozen
     assert not list((tmp_path / "staging").glob("*/*"))
+
+
+class SlowCopy:
+    """Of a volume that has much to be copied ahead: the first try goes on until it is called off."""
+
+    def __init__(self, scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        self._under_way = threading.Event()
+        self._scene = scene
+        volume = Volume("volume", "data", "/data", folder, 1)
+        folder.mkdir()
+
+        async def to_take(facts: ContainerFacts, policy: object) -> tuple[Volume, ...]:
+            return (volume,)
+
+        monkeypatch.setattr(scene.taker._volumes, "to_take", to_take)
+        monkeypatch.setattr(VolumeCopies, "copy_ahead", lambda copies, check: self._copy(check))
+
+    def _copy(self, check: Callable[[], None]) -> None:
+        self.begun += 1
+        until = time.monotonic() + 5 * (self.begun == 1)
+        self._scene.done.append(f"copy ahead {self.begun}")
+        self._under_way.set()
+        while time.monotonic() < until:
+            check()
+            time.sleep(0.01)
+
+    async def is_under_way(self) -> None:
+        assert await asyncio.to_thread(self._under_way.wait, 5)
+
+
+async def test_a_final_version_does_not_wait_for_a_copy_that_is_made_ahead(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = SlowCopy(scene, tmp_path / "volume", monkeypatch)
+    scheduled = asyncio.create_task(scene.stage(name="redis.1"))
+    await copy.is_under_way()
+    begun = time.monotonic()
+    assert (await scene.stage(final=True, name="redis.2")).reason is Reason.FINAL
+    assert time.monotonic() - begun < 4
+    # It is not lost over that, and nothing is left of the try.
+    taken = await scheduled
+    first, final = ["copy ahead 1"], ["freeze running", "layer frozen", "dump frozen"]
+    assert scene.done == [
+        *first,
+        *final,
+        "copy ahead 2",
+        "begin running",
+        "freeze running",
+        "layer frozen",
+        "go on frozen",
+    ]
+    assert [folder.name for folder in (tmp_path / "staging" / "default_redis.1").iterdir()] == [taken.folder.name]
+
+
+async def test_a_version_that_gave_way_to_the_last_one_of_its_own_container_is_not_taken(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = SlowCopy(scene, tmp_path / "volume", monkeypatch)
+    tracked = scene.tracked_as("redis.1")
+    scheduled = asyncio.create_task(scene.taker.stage(tracked, POLICY, Reason.SCHEDULE, final_limit_s=None))
+    await copy.is_under_way()
+    tracked.stop_requested = True
+    await scene.taker.stage(tracked, POLICY, Reason.FINAL, final_limit_s=5.0)
+    with pytest.raises(NotRunning):
+        await scheduled
+    assert copy.begun == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,7 +25,7 @@ from swarmkeep.model.checkpoint import Reason
 from swarmkeep.model.ident import Ref
 from swarmkeep.store.blob_local import LocalBlobStore
 
-from ..objects import policy
+from ..objects import policy, stamp
 from .places import WL, Places
 
 
@@ -192,6 +192,19 @@ async def test_a_further_location_that_hangs_or_is_gone_delays_no_version(
     await node.take()
     assert time.monotonic() - begun < 2
     assert node.places.numbers("main") == [1, 2]
+
+
+async def test_a_version_of_an_earlier_task_is_not_the_newest_of_the_next(node: Node) -> None:
+    staged = await node.taker.stage(node.workload, node.policy, Reason.SCHEDULE, final_limit_s=None)
+    newest = {"number": 5, "takenAt": stamp(0), "specHash": "hash"}
+    failure = {"reason": "DumpFailed", "message": "no", "consecutive": 2, "at": stamp(0)}
+    started_at = datetime.now(UTC) - timedelta(days=1)
+    following = Tracked(WL, "redis", "c2", "t2", "hash", "boot", started_at, epoch=2, newest=newest, failure=failure)
+    following.failed_restores = {"4": 1}
+    node.tracked.save(following)
+    await node.taker.store(staged)
+    assert node.places.numbers("main") == [staged.number]
+    assert (following.newest, following.failure, following.failed_restores) == (newest, failure, {"4": 1})
 
 
 async def test_numbers_go_on_from_those_of_any_location(node: Node) -> None:

@@ -1,9 +1,9 @@
 """Copies of a running container's files that still hold when it stands still: proven, never guessed.
 
-A file's copy holds if nobody had it open for writing before the copy was begun, and its facts were old then and are the
-same when the container stands still. Whoever wrote to it in between had to open it, and the kernel gave it a new change
-time at the first write, through a memory map as well. Without the first condition that would not follow: a map that
-was written to before, or a write that is under way, changes a file and not its times.
+A file's copy holds if nobody had it open for writing before the copy was begun, and its facts were old before that was
+asked and are the same when the container stands still. Whoever wrote to it in between had to open it, and the kernel
+gave it a new change time at the first write, through a memory map as well. Without the first condition that would not
+follow: a map that was written to before, or a write that is under way, changes a file and not its times.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def copy_ahead(source: Path, files: Path, above: int, check: Callable[[], None])
         for name in sorted(names):
             check()
             path = name if inside == "." else f"{inside}/{name}"
-            opened = _open_quiet(handle, name, above)
-            if opened is None:
+            quiet = _open_quiet(handle, name, above)
+            if quiet is None:
                 continue
+            opened, before = quiet
             try:
-                before = facts_of(os.fstat(opened))
                 if _copy(opened, files / content_name(path), before, check):
                     copied[path] = before
             finally:
@@ -99,8 +99,11 @@ def has_writers(opened: int) -> bool:
     return False
 
 
-def _open_quiet(folder: int, name: str, above: int) -> int | None:
-    """Opens a regular file that has not changed for long and has no writers."""
+def _open_quiet(folder: int, name: str, above: int) -> tuple[int, Facts] | None:
+    """Opens a regular file that has not changed for long and has no writers, with its facts from before that was asked.
+
+    Whoever opens it for writing after the answer changes them.
+    """
     try:
         # Not yet for reading: to open a device for that may do something to it.
         looked_at = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
@@ -116,7 +119,7 @@ def _open_quiet(folder: int, name: str, above: int) -> int | None:
     if found.st_size <= above or found.st_ctime_ns > time.time_ns() - SETTLED_NS or has_writers(opened):
         os.close(opened)
         return None
-    return opened
+    return opened, facts_of(found)
 
 
 def _copy(opened: int, path: Path, before: Facts, check: Callable[[], None]) -> bool:

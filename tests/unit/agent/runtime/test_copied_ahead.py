@@ -74,6 +74,22 @@ def test_a_file_that_changes_while_it_is_copied_is_left_for_later(
     assert os.listdir(volume.parent / "captured" / FILES) == []
 
 
+def test_a_file_that_is_written_right_after_nobody_had_it_open_is_left_for_later(
+    volume: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote may go on through a map of it, which would not show."""
+    (volume / "file").write_bytes(b"x" * LARGE)
+
+    def asked(opened: int) -> bool:
+        answer = has_writers(opened)
+        time.sleep(0.02)
+        (volume / "file").write_bytes(b"y" * LARGE)
+        return answer
+
+    monkeypatch.setattr(module, "has_writers", asked)
+    assert ahead(volume) == set()
+
+
 def test_where_a_map_changes_a_file_and_not_its_time_nothing_is_copied_ahead(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     device = tmp_path.stat().st_dev
