@@ -23,6 +23,8 @@ LAZY_PID = "lazy-pages.pid"
 """In the work folder while pages are still being read from the image; holds the process group of the server."""
 LAZY_FAILED = "lazy-pages.failed"
 """In the work folder when the server of pages died before its work was done."""
+MNT_DETACH = 2
+"""Takes a mount out of sight with all below it. Source: umount(2)."""
 CONFIG_ANNOTATION = "org.criu.config"
 
 # A process whose missing pages nobody serves any more would read zeros in their place: it has to end.
@@ -131,6 +133,22 @@ def end_page_server(settings: Settings, container_id: str) -> None:
         return
 
 
+def detach_mounts(work: str) -> None:
+    """Takes out what a CRIU that was killed has left mounted in its work folder: all cgroups, among other things.
+
+    Whoever removed that folder would go into them. Raises OSError.
+    """
+    mounted = [entry.path for entry in os.scandir(work) if os.path.ismount(entry.path)]
+    if mounted:
+        # Only then: loading it takes longer than all else here.
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+        for path in mounted:
+            if libc.umount2(os.fsencode(path), MNT_DETACH) != 0:
+                raise OSError(ctypes.get_errno(), "cannot be unmounted", path)
+
+
 def forget_work(settings: Settings, container_id: str, keep_as: str = "") -> None:
     """Removes the logs of a container's restore, or keeps them under one name for all; never raises.
 
@@ -141,6 +159,7 @@ def forget_work(settings: Settings, container_id: str, keep_as: str = "") -> Non
         inside = work.startswith(os.path.realpath(settings.run_dir) + os.sep)
         if not inside or os.path.exists(os.path.join(work, LAZY_FAILED)):
             return
+        detach_mounts(work)
         if keep_as:
             kept = os.path.join(os.path.dirname(work), keep_as)
             shutil.rmtree(kept, ignore_errors=True)

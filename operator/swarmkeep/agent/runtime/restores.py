@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from pathlib import Path
 
@@ -30,4 +32,9 @@ class Restores:
 
     def forget(self, container_id: str) -> None:
         """The container is gone, and what is here has been taken into account."""
-        shutil.rmtree(self._folder / container_id, ignore_errors=True)
+        folder = self._folder / container_id
+        with contextlib.suppress(OSError):
+            if any(map(os.path.ismount, folder.iterdir())):
+                # Of a CRIU that was killed together with the shim: all cgroups, which must not be gone into.
+                return
+        shutil.rmtree(folder, ignore_errors=True)
