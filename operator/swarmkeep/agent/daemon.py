@@ -203,7 +203,7 @@ async def _run(config: Config) -> int:
     mender = Mender(client, locations, Journal(settings.state_dir / "mended"), settings.state_dir / "mending")
     host = HostReport(client, containers, {"staging": settings.staging, "state": settings.state_dir})
     plain = PlainContainers(containers, desired)
-    placements = Placements(node, client, claims, containers, desired, locations, catalogue, story)
+    placements = Placements(node, client, claims, containers, desired, locations, catalogue, story, tracked, postmortem)
     report = NodeReport(node, client, features, host, locations, tracked, standby, plain, placements)
     server = ShimServer(
         settings.run_dir / "shim.sock", {"create": trials.before(starts.converse), "kill": stops.converse}

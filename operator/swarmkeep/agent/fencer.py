@@ -26,6 +26,8 @@ from swarmkeep.plan.fencing import FenceAction, fence_action
 log = structlog.get_logger(__name__)
 
 TICK_S = 0.1
+NO_PROCESS_S = 0.3
+"""How long until a container that has no process is looked at again: each look goes through all of the node's."""
 
 Work = Callable[[Tracked], Awaitable[None]]
 
@@ -123,18 +125,24 @@ class Fencer:
         )
 
     async def _freeze(self, tracked: Tracked) -> None:
-        facts = await self._containers.cached(tracked.container_id)
-        if not facts.running:
+        # Docker is not asked: it may be away, and tells nothing of what it is just starting, which runs already.
+        facts = self._containers.known(tracked.container_id)
+        pid = facts.pid if facts is not None else await self._containers.member(tracked.container_id)
+        if not pid:
+            await asyncio.sleep(NO_PROCESS_S)
             return
         # Written down first: the next life of an agent that dies here must not let it go.
         tracked.phase = Phase.FENCED
         self._tracked.save(tracked)
         try:
-            await self._freezes.hold(facts.id, facts.pid, Why.FENCED)
+            await self._freezes.hold(tracked.container_id, pid, Why.FENCED)
         except HostError as error:
             # Running on is the one thing that it must not do; its newest version is safe.
             log.error("cannot freeze, ending it instead", workload=str(tracked.ref), error=str(error))
-            await self._containers.kill_now(facts)
+            if facts is not None:
+                await self._containers.kill_now(facts)
+            else:
+                await self._containers.end_unborn(tracked.container_id)
             return
         self._story.fenced(tracked.ref, self._heartbeat.age.total_seconds())
 

@@ -124,13 +124,13 @@ class Observer:
         running = {facts.id: facts for facts in await self._containers.list_running()}
         self._unseen.look()
         for tracked in self._tracked:
-            if not self._tracked.is_coming_up(tracked) and tracked.end is None and tracked.container_id not in running:
+            if not self._tracked.is_unsettled(tracked) and tracked.end is None and tracked.container_id not in running:
                 await self._settle_end(tracked)
         for facts in running.values():
             await self._adopt(facts)
         await self._unseen.finish()
         for tracked in self._tracked:
-            if tracked.ref not in self._tracked.coming_up:
+            if tracked.ref not in self._tracked.coming_up and not self._tracked.is_unsettled(tracked):
                 self._end_row(tracked)
                 await self._report(tracked, running.get(tracked.container_id))
         if self._own.synced:

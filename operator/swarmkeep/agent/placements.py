@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -18,10 +19,12 @@ from swarmkeep.agent.catalogue import Catalogue
 from swarmkeep.agent.claims import Claims
 from swarmkeep.agent.desired import Desired
 from swarmkeep.agent.locations import Locations
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.reading import SILENCE_FIRST, read_from_first
 from swarmkeep.agent.runtime.containers import Containers
 from swarmkeep.agent.runtime.creation import Creation, read_creation
 from swarmkeep.agent.story import Story
+from swarmkeep.agent.tracked import TrackedContainers
 from swarmkeep.errors import HostError, NotFound, SwarmKeepError
 from swarmkeep.kube.client import Client
 from swarmkeep.kube.mirror import Mirror
@@ -65,6 +68,8 @@ class Placements:
         locations: Locations,
         catalogue: Catalogue,
         story: Story,
+        tracked: TrackedContainers,
+        postmortem: Postmortem,
     ) -> None:
         self._node = node
         self._claims = claims
@@ -73,6 +78,8 @@ class Placements:
         self._locations = locations
         self._catalogue = catalogue
         self._story = story
+        self._tracked = tracked
+        self._postmortem = postmortem
         self._wake = asyncio.Event()
         self._under_way: dict[Ref, asyncio.Task[None]] = {}
         self._failures: dict[Ref, tuple[int, str, float]] = {}
@@ -160,6 +167,7 @@ class Placements:
         creation = await self._with_image(creation)
         await self._clear_name(workload.ref, creation.name)
         container_id = await self._containers.create_like(creation)
+        self._tracked.starting.add(container_id)
         try:
             self._story.created(workload.ref, creation.name, version)
             await self._containers.start(container_id, START_LIMIT_S)
@@ -167,6 +175,8 @@ class Placements:
             # With a restart policy it would be tried again at the next boot, when it is somebody else's.
             await asyncio.shield(self._remove(container_id))
             raise
+        finally:
+            self._tracked.starting.discard(container_id)
 
     async def _read(self, workload: Workload) -> tuple[Creation, int]:
         """The order to create it, from the newest version that is good."""
@@ -231,7 +241,13 @@ class Placements:
             await self._containers.remove(item.id)
 
     async def _remove(self, container_id: str) -> None:
+        """Removes a container that Docker did not start, whatever the runtime has made of it."""
         try:
-            await self._containers.remove(container_id)
+            await self._containers.remove(container_id, volumes=True)
         except SwarmKeepError as error:
+            # It may run: what it is, and was, shows when Docker answers.
             log.error("cannot remove a container that did not start", container=container_id, error=str(error))
+            return
+        tracked = self._tracked.by_container(container_id)
+        if tracked is not None and tracked.end is None:
+            self._postmortem.never_came_up(tracked, datetime.now(UTC))

@@ -35,6 +35,16 @@ class Postmortem:
         self._judge(tracked, how, (facts.ended_at if facts else None) or now)
         self._tracked.save(tracked)
 
+    def never_came_up(self, tracked: Tracked, now: datetime) -> None:
+        """Docker did not take over what the runtime had made: that speaks for no version, and answers no order.
+
+        Its end is that of the task before, so that the next start is decided alike.
+        """
+        tracked.end = tracked.end_before or end_status(End.CRASHED, now)
+        tracked.start = tracked.attempt = None
+        self._restores.forget(tracked.container_id)
+        self._tracked.save(tracked)
+
     def _how_it_ended(self, tracked: Tracked, facts: ContainerFacts | None) -> tuple[End, int | None]:
         exit_code = facts.exit_code if facts else None
         if tracked.stop_requested or tracked.ending:

@@ -42,29 +42,40 @@ class Revivals:
         self._tracked = tracked
         self._tries: dict[str, tuple[int, float]] = {}
         """How often each container was started in vain, and when it is next."""
+        self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Looks for ever."""
+        """Looks for ever. Each start is on its own: one that waits for the right to run keeps no other waiting."""
         await self._desired.known.wait()
-        while True:
-            try:
-                await self._look()
-            except SwarmKeepError as error:
-                log.warning("cannot look for containers to start", error=str(error))
-            await asyncio.sleep(LOOK_S)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    await self._look(group)
+                except SwarmKeepError as error:
+                    log.warning("cannot look for containers to start", error=str(error))
+                await asyncio.sleep(LOOK_S)
 
-    async def _look(self) -> None:
+    async def _look(self, group: asyncio.TaskGroup) -> None:
         if not any(policy.selector.is_for_containers for policy in self._desired.policies.values()):
             return
         for item in await self._containers.list_all():
-            if item.running or not is_plain(item.labels) or item.id in self._tracked.coming_up.values():
+            if item.running or not is_plain(item.labels) or self._is_coming_up(item.id):
+                # Docker does not answer about what it is just starting.
                 continue
             try:
                 facts = await self._containers.inspect(item.id)
             except NotFound:
                 continue
             if self._desired.protection(facts) is not None and is_owed_a_start(facts):
-                await self._start(facts)
+                self._begin(facts, group)
+
+    def _is_coming_up(self, container_id: str) -> bool:
+        return container_id in self._under_way or container_id in self._tracked.coming_up.values()
+
+    def _begin(self, facts: ContainerFacts, group: asyncio.TaskGroup) -> None:
+        task = group.create_task(self._start(facts))
+        self._under_way[facts.id] = task
+        task.add_done_callback(lambda _: self._under_way.pop(facts.id, None))
 
     async def _start(self, facts: ContainerFacts) -> None:
         count, due = self._tries.get(facts.id, (0, 0.0))

@@ -120,6 +120,8 @@ class TrackedContainers:
         """The container of each workload whose start is under way: nobody else may give up its claim meanwhile."""
         self.taking: dict[Ref, Tracked] = {}
         """Of which a version is being taken or stored: that goes on when they have ended and are dropped here."""
+        self.starting: set[str] = set()
+        """Containers that this agent has told Docker to start, until it is known how that went."""
         for _, record in journal.items():
             tracked = _from_record(record)
             self._by_ref[tracked.ref] = tracked
@@ -162,6 +164,10 @@ class TrackedContainers:
     def is_coming_up(self, tracked: Tracked) -> bool:
         """Whether its start is under way, so that it may have no process yet."""
         return self.coming_up.get(tracked.ref) == tracked.container_id
+
+    def is_unsettled(self, tracked: Tracked) -> bool:
+        """Whether its start is under way, or came up and Docker may yet fail to take it over."""
+        return self.is_coming_up(tracked) or tracked.container_id in self.starting
 
     def save(self, tracked: Tracked) -> None:
         """Remembers it as it is now, in place of any other container of the same workload."""

@@ -132,13 +132,12 @@ class Trials:
     async def _try(self, inspection: Mapping[str, Any], version: Path, folder: Path) -> Trial:
         container_id = ""
         try:
-            image_bytes = await asyncio.to_thread(_folder_bytes, version / "image")
-            _require_memory(image_bytes)
-            unpacked = await asyncio.to_thread(unpack_volumes, version, inspection, folder / "volumes")
-            places = [place for place in stand_ins(inspection) if place.target not in unpacked]
-            in_place, left_out = await asyncio.to_thread(put_in_place, places, folder / "mounts")
-            image_id = await self._image(inspection)
-            body = isolated(inspection, image_id, image_bytes, {**in_place, **unpacked})
+            try:
+                body, left_out = await self._prepare(inspection, version, folder)
+                own_limit = limit_is_own(inspection)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                text = f"the container's configuration in the version is not understood: {error!r}"
+                return Trial(Passed.UNKNOWN, text)
             container_id = await self._containers.create(body, f"swarmkeep-trial-{folder.name}")
             opened = self._open[container_id] = _Open(version)
             try:
@@ -153,12 +152,24 @@ class Trials:
             if opened.seconds is None:
                 text = "this node's runtime did not ask its agent: is swarmkeep-runtime Docker's default runtime?"
                 return Trial(Passed.UNKNOWN, text)
-            return await self._watch(container_id, opened.seconds, left_out, own_limit=limit_is_own(inspection))
-        except (CannotIsolate, Unavailable, NotFound, HostError) as error:
+            return await self._watch(container_id, opened.seconds, left_out, own_limit=own_limit)
+        except (CannotIsolate, Unavailable, NotFound, HostError, OSError) as error:
             return Trial(Passed.UNKNOWN, str(error))
         finally:
             if container_id:
                 await asyncio.shield(self._remove(container_id))
+
+    async def _prepare(
+        self, inspection: Mapping[str, Any], version: Path, folder: Path
+    ) -> tuple[Mapping[str, Any], list[str]]:
+        """The order to create the throw-away container, and what it has to do without."""
+        image_bytes = await asyncio.to_thread(_folder_bytes, version / "image")
+        _require_memory(image_bytes)
+        unpacked = await asyncio.to_thread(unpack_volumes, version, inspection, folder / "volumes")
+        places = [place for place in stand_ins(inspection) if place.target not in unpacked]
+        in_place, left_out = await asyncio.to_thread(put_in_place, places, folder / "mounts")
+        image_id = await self._image(inspection)
+        return isolated(inspection, image_id, image_bytes, {**in_place, **unpacked}), left_out
 
     async def _watch(self, container_id: str, seconds: float, left_out: list[str], *, own_limit: bool) -> Trial:
         """Whether what came up goes on."""

@@ -25,6 +25,7 @@ from swarmkeep.model.policy import Policy
 from swarmkeep.model.wire import format_time, section
 from swarmkeep.plan.verification import Trial
 from swarmkeep.store.manifest import Manifest
+from swarmkeep.store.os_errors import on_this_node
 from swarmkeep.store.repository import Repository
 
 log = structlog.get_logger(__name__)
@@ -47,7 +48,8 @@ class StoredTryouts:
 
         async def fetch(target: Path) -> Path:
             def get(repository: Repository) -> Manifest:
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                with on_this_node(f"making {target.parent}"):
+                    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 require_room(target, manifest.logical_bytes, f"trying {item.ref}")
                 return repository.paced(pace).get(
                     workload, number, target, durable=False, limit_s=limit_s, should_stop=stop.is_set

@@ -106,7 +106,7 @@ class Verifier:
             for name in where or (item.location,):
                 try:
                     found[name] = await self._look(item, name, found)
-                except SwarmKeepError as error:
+                except (SwarmKeepError, OSError) as error:
                     if self._stop.is_set():
                         log.info("a verification makes way", checkpoint=str(item.ref))
                         return

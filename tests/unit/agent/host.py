@@ -105,6 +105,14 @@ class Docker:
     async def cached(self, container_id: str) -> ContainerFacts:
         return await self.inspect(container_id)
 
+    def known(self, container_id: str) -> ContainerFacts | None:
+        container = self._machine.containers.get(container_id)
+        return container.facts if container is not None and container.running else None
+
+    async def member(self, container_id: str) -> int:
+        facts = self.known(container_id)
+        return facts.pid if facts is not None else 0
+
     def forget(self, container_id: str) -> None:
         pass
 

@@ -107,6 +107,27 @@ async def test_the_end_of_an_earlier_run_is_not_taken_for_the_end_of_this_one(tm
         await life.until("the report", lambda: machine.api.status(WEB)["phase"] == "Running")
 
 
+async def test_what_docker_may_still_fail_to_start_has_no_end_and_tells_of_no_start(
+    tmp_path: Path, shim_in: ShimIn
+) -> None:
+    machine = web_room(tmp_path, shim_in, 1, claim="n2", lastEnd={"how": "Stopped", "at": stamp(900)})
+    container = machine.container("c1", "web")
+    async with machine.life() as life:
+        life.tracked.starting = {"c1"}
+        assert await machine.start(container) == ""
+        # Docker could not attach it to its network, and it was removed.
+        del machine.containers["c1"]
+        life.observer.wake()
+        await asyncio.sleep(0.3)
+        tracked = life.tracked.get(WEB)
+        assert tracked is not None
+        assert tracked.end is None
+        assert "lastStart" not in machine.api.status(WEB)
+        life.tracked.starting.clear()
+        life.observer.wake()
+        await life.until("the end", lambda: machine.api.status(WEB)["phase"] == "Stopped")
+
+
 async def test_the_copy_of_a_node_that_came_back_is_refused_at_once_and_removed(
     tmp_path: Path, shim_in: ShimIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from swarmkeep.agent import fencer
 from swarmkeep.agent.fencer import Fencer
 from swarmkeep.agent.freezes import Freezes, Why
 from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.tracked import Tracked, TrackedContainers
+from swarmkeep.errors import HostError, Unavailable
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.workload import Claim, Phase
 from swarmkeep.obs import agent_metrics as metrics
@@ -33,6 +35,13 @@ class Node:
         self.age = timedelta(0)
         self.answer: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
         self.frozen: set[str] = set()
+        self.held: dict[str, int] = {}
+        """By which process each is held."""
+        self.starting = ""
+        """What Docker is still starting, of which it tells nothing."""
+        self.members: dict[str, int] = {}
+        self.unfreezable = ""
+        self.killed: list[str] = []
         self.tracked = TrackedContainers(Journal(folder))
         self.freezes = Freezes(self)
         for ref in (REDIS, SLOW):
@@ -47,13 +56,28 @@ class Node:
         return SimpleNamespace(claim=await asyncio.shield(self.answer) if ref == SLOW else Claim("n2", 4))
 
     async def cached(self, container_id: str) -> Any:
+        if container_id == self.starting:
+            raise Unavailable("Docker does not answer")
         return SimpleNamespace(id=container_id, pid=1, running=True)
+
+    def known(self, container_id: str) -> Any:
+        return None if container_id == self.starting else SimpleNamespace(id=container_id, pid=1, running=True)
+
+    async def member(self, container_id: str) -> int:
+        return self.members.get(container_id, 0)
+
+    async def end_unborn(self, container_id: str) -> None:
+        self.killed.append(container_id)
+        self.members.pop(container_id, None)
 
     async def kill_now(self, facts: Any) -> None:
         self.frozen.discard(facts.id)
 
     async def freeze(self, container_id: str, pid: int, *, keep: bool, beforehand: object = None) -> None:
+        if container_id == self.unfreezable:
+            raise HostError("a thread does not stand still")
         self.frozen.add(container_id)
+        self.held[container_id] = pid
 
     async def thaw(self, container_id: str, pid: int) -> None:
         self.frozen.discard(container_id)
@@ -107,6 +131,32 @@ async def test_what_was_read_of_a_claim_says_nothing_of_the_copy_that_comes_late
     node.tracked.save(new)
     await asyncio.sleep(0.1)
     assert node.tracked.get(REDIS) is new
+
+
+async def test_what_docker_is_still_starting_is_frozen_by_its_cgroup(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fencer, "NO_PROCESS_S", 0.01)
+    node.starting = REDIS.name
+    node.age = timedelta(seconds=3)
+    await asyncio.sleep(0.15)
+    tracked = node.tracked.get(REDIS)
+    assert tracked is not None
+    assert (tracked.phase, REDIS.name in node.frozen) == (Phase.RUNNING, False), "it has no process yet"
+    node.members[REDIS.name] = 7
+    await asyncio.sleep(0.3)
+    assert tracked.phase is Phase.FENCED
+    assert node.held[REDIS.name] == 7
+    assert not node.killed
+
+
+async def test_what_docker_is_still_starting_and_cannot_be_frozen_is_ended(node: Node) -> None:
+    node.starting = node.unfreezable = REDIS.name
+    node.members[REDIS.name] = 7
+    node.age = timedelta(seconds=3)
+    await asyncio.sleep(0.3)
+    assert node.killed == [REDIS.name]
+    assert REDIS.name not in node.frozen
 
 
 @pytest.mark.parametrize("steps", range(1, 9))

@@ -13,21 +13,27 @@ import pytest
 
 from swarmkeep.agent import placements
 from swarmkeep.agent.catalogue import Found
+from swarmkeep.agent.journal import Journal
 from swarmkeep.agent.placements import Placements
+from swarmkeep.agent.postmortem import Postmortem
 from swarmkeep.agent.runtime.containers import ListedContainer
 from swarmkeep.agent.runtime.creation import Creation
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
+from swarmkeep.agent.runtime.restores import Restores
+from swarmkeep.agent.tracked import Tracked, TrackedContainers
 from swarmkeep.errors import HostError, NotFound, SwarmKeepError, Unavailable
+from swarmkeep.model.crashes import Crashes
 from swarmkeep.model.ident import Ref
 from swarmkeep.model.workload import Workload, parse_workload
 from swarmkeep.plan.protection import find_protection
 from swarmkeep.plan.start import Candidate
 
-from ..objects import NOW, newest, policy
+from ..objects import NOW, newest, policy, stamp
 from .runtime.test_creation import inspection
 
 WEB = Ref("default", "web")
 POLICY = policy("web", selector={"container": "web"})
+CRASHES = Crashes(2, 0, NOW, NOW, NOW)
 
 
 def bind(source: str) -> dict[str, Any]:
@@ -50,6 +56,11 @@ class Node:
         self.usable = True
         self.workload = self.sent()
         self.told: list[str] = []
+        self.tracked: Any = SimpleNamespace(starting=set(), by_container=lambda _: None)
+        self.postmortem: Any = None
+        self.remove_error: SwarmKeepError | None = None
+        self.volumes_left = True
+        """Of the container that was removed, those without a name."""
 
     def sent(self, *, claim: str = "n1", epoch: int = 3, to: str = "n2") -> Workload:
         return parse_workload(
@@ -77,7 +88,7 @@ class Node:
         )
         locations: Any = SimpleNamespace(call=self.call)
         catalogue: Any = SimpleNamespace(look=self.look)
-        return Placements("n2", me, me, me, me, locations, catalogue, story)
+        return Placements("n2", me, me, me, me, locations, catalogue, story, self.tracked, self.postmortem)
 
     # The API and the policies.
 
@@ -128,7 +139,10 @@ class Node:
         self.started.append(container_id)
         self.there[container_id] = True
 
-    async def remove(self, container_id: str) -> None:
+    async def remove(self, container_id: str, *, volumes: bool = False) -> None:
+        if self.remove_error is not None:
+            raise self.remove_error
+        self.volumes_left = not volumes
         del self.there[container_id]
 
 
@@ -230,6 +244,7 @@ async def test_a_container_that_does_not_start_is_removed_again(error: SwarmKeep
     (told,) = await node.carry_out()
     assert told["epoch"] == 4
     assert node.there == {}
+    assert not node.volumes_left
     assert node.told == ["Created", "PlacementFailed"]
 
 
@@ -251,6 +266,62 @@ async def test_a_failure_is_not_one_of_the_claim_that_another_node_took_meanwhil
     made = node.placements()
     await made._carry_out(node.workload)
     assert [item["epoch"] for item in made.report()] == [3]
+
+
+def restored(node: Node, folder: Path) -> Tracked:
+    """Has Docker fail at the container after the runtime has restored it; returns what the agent knows of it."""
+    node.tracked = TrackedContainers(Journal(folder / "containers"))
+    node.postmortem = Postmortem(cast(Any, node), Restores(folder / "restore"), node.tracked)
+    before = {"how": "NodeLoss", "at": stamp(60), "exitCode": None, "finalVersion": None}
+    tracked = Tracked(
+        WEB,
+        "web",
+        "web",
+        "",
+        "hash",
+        "boot",
+        NOW,
+        epoch=4,
+        number_before=7,
+        start={"how": "Restored", "version": 7, "order": "o1", "at": stamp(0)},
+        end_before=before,
+        crashes=CRASHES,
+        plain=True,
+    )
+
+    async def start(container_id: str, _: float) -> None:
+        assert node.tracked.starting == {container_id}
+        node.tracked.save(tracked)
+        raise Unavailable("Docker cannot start it: could not attach to network web: no such peer")
+
+    cast(Any, node).start = start
+    return tracked
+
+
+async def test_a_container_that_docker_could_not_finish_starting_speaks_for_no_version(tmp_path: Path) -> None:
+    node = Node()
+    tracked = restored(node, tmp_path)
+    (told,) = await node.carry_out()
+    assert "could not attach to network" in told["message"]
+    assert node.there == {}
+    assert node.tracked.starting == set()
+    kept = TrackedContainers(Journal(tmp_path / "containers")).get(WEB)
+    assert kept is not None
+    assert kept.end == tracked.end_before
+    # So the API goes on telling of the start before, which is older than that end, and the order stays open.
+    assert (kept.start, kept.attempt, kept.order) == (None, None, "")
+    assert kept.failed_restores == {}
+    assert kept.crashes == CRASHES
+
+
+async def test_a_container_that_cannot_be_removed_either_may_run_and_has_not_ended(tmp_path: Path) -> None:
+    node = Node()
+    tracked = restored(node, tmp_path)
+    node.remove_error = Unavailable("Docker does not answer")
+    await node.carry_out()
+    assert tracked.end is None
+    assert tracked.start is not None
+    assert node.tracked.starting == set()
 
 
 async def test_an_old_copy_that_does_not_run_makes_room() -> None:

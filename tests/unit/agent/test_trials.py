@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -257,6 +258,41 @@ async def test_what_cannot_be_tried_is_unknown_and_nothing_is_created(room: Room
     assert "no image" in imageless.message
     assert "default runtime" in unasked.message
     assert len(room.docker.bodies) == 1
+
+
+async def test_a_disk_that_is_full_or_a_manifest_without_a_container_is_unknown(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fetch(target: Path) -> Path:
+        await asyncio.to_thread((target / "image").mkdir, parents=True)
+        return target
+
+    async with swept(room):
+        empty = await room.trials.try_version({}, fetch, "redis.1-v1")
+        odd = await room.attempt("content", Mounts=[{"Type": "volume", "Name": "data"}])
+        odder = await room.attempt(HostConfig=["odd"])
+        real = Path.mkdir
+
+        def full(path: Path, *args: Any, **options: Any) -> None:
+            if "volumes" in path.parts and room.folder in path.parents and "version" not in path.parts:
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            real(path, *args, **options)
+
+        monkeypatch.setattr(Path, "mkdir", full)
+        roomless = await room.attempt("content", Mounts=[VOLUME])
+        monkeypatch.undo()
+
+        def dead(_: Path) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(module, "_folder_bytes", dead)
+        unreadable = await room.attempt()
+    assert {trial.passed for trial in (empty, odd, odder, roomless, unreadable)} == {Passed.UNKNOWN}
+    for trial in (empty, odd, odder):
+        assert "configuration in the version is not understood" in trial.message
+    assert "no space left on this node" in roomless.message
+    assert "Input/output error" in unreadable.message
+    assert room.docker.bodies == []
 
 
 async def test_a_version_that_cannot_be_read_leaves_nothing(room: Room) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -46,6 +47,8 @@ class Node:
         """Hold the first read of a version until the event is set."""
         self.begun: list[str] = []
         self.trial = Trial(Passed.PASSED, "2 processes came up", 2, 0.5)
+        self.trial_error: Exception | None = None
+        self.trial_folder: Path | None = None
         self.tried: list[str] = []
         self._revision = 1
         self._changes: asyncio.Queue[str] = asyncio.Queue()
@@ -91,8 +94,10 @@ class Node:
 
     async def try_version(self, _: object, fetch: Callable[[Path], Awaitable[Path]], what: str) -> Trial:
         """The room in which versions are tried."""
+        if self.trial_error is not None:
+            raise self.trial_error
         with tempfile.TemporaryDirectory() as folder:
-            content = ((await fetch(Path(folder) / "version")) / "image").read_bytes()
+            content = ((await fetch((self.trial_folder or Path(folder)) / "version")) / "image").read_bytes()
         assert content == b"bytes" * 1000
         self.tried.append(what)
         return self.trial
@@ -179,6 +184,37 @@ async def test_a_test_restore_reads_every_byte_and_tells_what_came_of_it(node: N
     assert passed["restore"]["processes"] == 2
     assert passed["bytes"] > 0
     assert (failed["result"], failed["restore"]["message"]) == ("Unrestorable", "no such file")
+
+
+async def test_a_disk_that_fails_in_a_test_restore_is_answered_as_trouble_and_the_work_goes_on(node: Node) -> None:
+    node.trial_error = OSError(errno.EROFS, "Read-only file system")
+    node.order(1, how="Restore")
+    async with node.verifying():
+        await node.until(lambda: node.answers)
+        node.order(2)
+        await node.until(lambda: len(node.answers) == 2)
+    failed, good = (answer for _, answer in node.answers)
+    assert "result" not in failed
+    assert "Read-only file system" in failed["trouble"]
+    assert good["result"] == "Good"
+
+
+async def test_a_test_restore_on_a_full_disk_names_what_could_not_be_made(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.mkdir
+
+    def full(path: Path, *args: Any, **options: Any) -> None:
+        if path.name == "throw-away":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    node.trial_folder = node.state / "throw-away"
+    node.order(1, how="Restore")
+    async with node.verifying():
+        await node.until(lambda: node.answers)
+    assert "no space left on this node while making" in node.answers[0][1]["trouble"]
 
 
 async def test_a_damaged_version_is_not_tried(node: Node, blobs: MemoryBlobStore) -> None:

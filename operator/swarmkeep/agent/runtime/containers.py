@@ -19,7 +19,7 @@ import structlog
 from swarmkeep.agent.runtime.creation import Creation
 from swarmkeep.agent.runtime.events import ContainerEvent, EventStream
 from swarmkeep.agent.runtime.facts import ContainerFacts, read_facts
-from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes, kill_members
+from swarmkeep.agent.runtime.processes import is_alive, kill_container_processes, kill_members, member
 from swarmkeep.agent.runtime.stored_facts import read_swarm_files
 from swarmkeep.errors import HostError, NotFound, Unavailable
 
@@ -115,10 +115,17 @@ class Containers:
 
         Raises NotFound, Unavailable.
         """
+        facts = self.known(container_id)
+        return facts if facts is not None else await self.inspect(container_id)
+
+    def known(self, container_id: str) -> ContainerFacts | None:
+        """The last known facts as long as their process lives. Asks nobody."""
         facts = self._known.get(container_id)
-        if facts is not None and facts.running and is_alive(facts.pid, facts.id):
-            return facts
-        return await self.inspect(container_id)
+        return facts if facts is not None and facts.running and is_alive(facts.pid, facts.id) else None
+
+    async def member(self, container_id: str) -> int:
+        """A process of a container of which Docker does not tell yet, as while it starts it; 0 for none."""
+        return await asyncio.to_thread(member, container_id)
 
     def forget(self, container_id: str) -> None:
         """The container is gone."""
@@ -133,7 +140,10 @@ class Containers:
             raise KillFailed(f"container {facts.name} goes on running after SIGKILL: look at process {facts.pid}")
 
     async def end_unborn(self, container_id: str) -> None:
-        """Kills whatever is in the cgroup of a container that is being restored, CRIU too: the restore then fails."""
+        """Kills whatever is in the cgroup of a container that Docker is still starting.
+
+        Of a restore that is CRIU as well, so that it fails.
+        """
         await asyncio.to_thread(kill_members, container_id)
 
     async def stop(self, container_id: str) -> None:

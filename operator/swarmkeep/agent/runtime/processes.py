@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 from swarmkeep.agent.runtime.cgroups import PROC, NoCgroup, find_freezer
@@ -24,23 +25,36 @@ def is_alive(pid: int, container_id: str) -> bool:
     return True
 
 
+def member(container_id: str, proc: Path = PROC) -> int:
+    """A process in the container's cgroup, though Docker may not know of any; 0 for none.
+
+    The one with the lowest id, which as a rule is the first: others may be gone a moment later.
+    """
+    return min(_members(container_id, proc), default=0)
+
+
 def kill_members(container_id: str, proc: Path = PROC) -> int:
     """Kills every process in the container's cgroup once, though Docker may not know of any; returns how many.
 
     For a container that is just coming up and of which nobody has said a process yet.
     """
-    names = {container_id, f"docker-{container_id}.scope"}
     count = 0
+    for pid in _members(container_id, proc):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            count += 1
+    return count
+
+
+def _members(container_id: str, proc: Path) -> Iterator[int]:
+    names = {container_id, f"docker-{container_id}.scope"}
     for folder in proc.glob("[0-9]*"):
         try:
             lines = (folder / "cgroup").read_text().splitlines()
         except OSError:
             continue
         if any(names & set(line.split(":", 2)[2].split("/")) for line in lines):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(folder.name), signal.SIGKILL)
-                count += 1
-    return count
+            yield int(folder.name)
 
 
 async def kill_container_processes(pid: int, container_id: str, limit_s: float = END_LIMIT_S) -> bool:

@@ -20,6 +20,7 @@ from swarmkeep.agent.runtime.layer_index import FILES, content_name
 from swarmkeep.agent.runtime.traits import read_mount
 from swarmkeep.errors import CorruptData, DumpFailed, MissingData, NewerFormat
 from swarmkeep.plan.volumes import is_covered
+from swarmkeep.store.os_errors import on_this_node
 
 FOLDER = "volumes"
 """In a version's folder."""
@@ -155,7 +156,7 @@ def read_index(version: Path) -> dict[tuple[str, str], Path]:
 def unpack_volumes(version: Path, inspection: Mapping[str, Any], folder: Path) -> dict[str, str]:
     """Makes folders below `folder` of the volumes in a version's folder, for a container with that inspection.
 
-    Returns their paths by what the container calls them. Raises DataError, StorageFull, RestoreFailed.
+    Returns their paths by what the container calls them. Raises DataError, StorageFull, RestoreFailed, HostError.
     """
     captured = read_index(version)
     unpacked: dict[str, str] = {}
@@ -164,7 +165,8 @@ def unpack_volumes(version: Path, inspection: Mapping[str, Any], folder: Path) -
         source = captured.get((mount.type, mount.source))
         if source is not None:
             path = folder / str(len(unpacked))
-            path.mkdir(parents=True)
+            with on_this_node(f"making {path}"):
+                path.mkdir(parents=True)
             layer.apply(source, path)
             unpacked[mount.target] = str(path)
     return unpacked

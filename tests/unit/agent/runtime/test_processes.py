@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swarmkeep.agent.runtime.processes import kill_members
+from swarmkeep.agent.runtime.processes import kill_members, member
 
 ID = "4f" * 32
 
@@ -37,8 +37,16 @@ def test_only_what_is_in_the_containers_cgroup_is_killed(
     (tmp_path / str(sleeper.pid)).mkdir()
     (tmp_path / str(sleeper.pid) / "cgroup").write_text(lines)
     (tmp_path / "999999999").mkdir()
+    assert member(ID, tmp_path) == (sleeper.pid if killed else 0)
     assert kill_members(ID, tmp_path) == killed
     if killed:
         assert sleeper.wait(10) == -9
     else:
         assert sleeper.poll() is None
+
+
+def test_of_several_processes_the_first_is_named(tmp_path: Path) -> None:
+    for pid in (1200, 900, 1000):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "cgroup").write_text(f"0::/docker/{ID}\n")
+    assert member(ID, tmp_path) == 900
