@@ -27,9 +27,9 @@ import time
 kept = []
 while True:
     kept.append(bytearray(b"x" * (2 << 20)))
-    time.sleep(0.1)
+    time.sleep(0.2)
 """
-"""Takes 20 MB a second."""
+"""Takes 10 MB a second: slowly enough for a loaded machine to take versions meanwhile."""
 
 
 def crashes(api: Api, workload: str) -> dict[str, Any]:
