@@ -46,7 +46,7 @@ def has_reason(api: Api, kind: str, name: str, type_: str, reason: str) -> Calla
     return lambda: condition(api, kind, name, type_).get("reason") == reason
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_a_poisoned_state_is_left_behind_and_a_loop_is_told_once(lab: Lab, api: Api) -> None:
     poisoned, greedy = Service(lab, "poisoned"), Service(lab, "greedy")
     restore = {"attempts": 2}
@@ -60,7 +60,7 @@ def test_a_poisoned_state_is_left_behind_and_a_loop_is_told_once(lab: Lab, api: 
     api.wait_version("poisoned.1", 4)
     poisoned.execute("touch", "/tmp/poison")
     wait_until(
-        "a loop to be told", has_reason(api, "workload", "poisoned.1", "CrashLoop", "RestoredCrashes"), limit_s=120
+        "a loop to be told", has_reason(api, "workload", "poisoned.1", "CrashLoop", "RestoredCrashes"), limit_s=240
     )
     wait_until("the policy to tell", has_reason(api, "cpol", "poisoned", "Degraded", "CrashLoop"), limit_s=30)
 
