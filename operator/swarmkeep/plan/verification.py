@@ -146,11 +146,11 @@ def must_stand_alone(damaged: Collection[int], clean_from: int) -> bool:
 def next_order(items: Iterable[Checkpoint], node: str) -> Checkpoint | None:
     """Of the versions that this node has to verify, the next: what a user waits for first."""
     mine = [
-        item
+        (not order.wish, order.wish, item.ref, item)
         for item in items
-        if item.is_stored and is_open(item) and item.verification and item.verification.node == node
+        if item.is_stored and is_open(item) and (order := item.verification) is not None and order.node == node
     ]
-    return min(mine, key=lambda item: (not item.verification.wish, item.verification.wish, item.ref), default=None)  # type: ignore[union-attr]
+    return min(mine, key=lambda each: each[:3])[-1] if mine else None
 
 
 def answer(item: Checkpoint, before: Mapping[str, Any], found: Mapping[str, Finding]) -> dict[str, Any]:
